@@ -1,0 +1,140 @@
+package grouproto
+
+// Input is one thing that happens to a group. Commands (docs/groups.md, "Commands and events") are answered by exactly
+// one Done among the effects of their step.
+type Input interface{ input() }
+
+// Commands of the client.
+type (
+	// Invite asks a contact to become a member (GADD). Info is shown to it before it decides, at most MaxInfo bytes.
+	Invite struct {
+		Contact string
+		Role    Role
+		Info    []byte
+	}
+	// Uninvite withdraws an invitation that has not been accepted; a later acceptance is refused.
+	Uninvite struct{ Token Token }
+	// Send stores a message and fans it out (GSEND). Body is at most MaxBody bytes; Notify asks for a wake-up of
+	// sleeping devices. Done.Message names it: number and hash are stored when the step's transaction is.
+	Send struct {
+		Body   []byte
+		Notify bool
+	}
+	// Leave ends the own membership (GLEAVE).
+	Leave struct{}
+	// Remove removes members (GMDEL). Hide asks clients to hide what they wrote. Contest removes those who removed us,
+	// with a parent list from before: only possible for somebody of higher rank who has not written an operation since.
+	Remove struct {
+		Members       []Key
+		Hide, Contest bool
+	}
+	// Close ends the group for everybody (GDEL).
+	Close struct{}
+	// SetRole gives a member another role (GROLE).
+	SetRole struct {
+		Member Key
+		Role   Role
+	}
+	// SetPolicy replaces the policy (GPOLICY).
+	SetPolicy struct{ Policy Policy }
+	// Set gives a setting a value; an empty one unsets it (GSET).
+	Set struct {
+		Name  string
+		Value []byte
+	}
+	// Repair asks for a new connection with a member (GREPAIR), at most once an hour.
+	Repair struct{ Member Key }
+	// SendDirect sends a frame of package directconn to one member. Tag is TagDirectInv or TagDirectRej.
+	SendDirect struct {
+		To      Key
+		Tag     Tag
+		Payload []byte
+	}
+)
+
+// Events of the connections whose names the group chose.
+type (
+	// LinkReady answers NewConn: Link is the binary connection request exactly as made.
+	LinkReady struct {
+		Conn string
+		Link []byte
+	}
+	// Conf is a confirmation that arrived at a connection made by NewConn: Binding as the connection layer computed it
+	// from the confirmation, Info is what the peer sent along (its hello).
+	Conf struct {
+		Conn, ConfID string
+		Binding      Binding
+		Info         []byte
+	}
+	// Info is the initiator's confirmation that arrived at a connection joined by JoinConn.
+	Info struct {
+		Conn    string
+		Binding Binding
+		Info    []byte
+	}
+	// Connected says that both directions of a connection work (CON).
+	Connected struct{ Conn string }
+	// Message is a body that the peer sent. It is consumed by the step: the connection acknowledges it in the same
+	// transaction.
+	Message struct {
+		Conn string
+		Body []byte
+	}
+	// Sent says that a relay took the body of SendConn with this Ref.
+	Sent struct {
+		Conn string
+		Ref  Ref
+	}
+	// SendFailed says that the body of SendConn with this Ref was given up.
+	SendFailed struct {
+		Conn   string
+		Ref    Ref
+		Reason Reason
+	}
+	// Quota says that the peer's queue is full; what was handed over stays with the connection, which retries it.
+	Quota struct{ Conn string }
+	// Continue says that the peer emptied its queue.
+	Continue struct{ Conn string }
+	// Failed says that a connection does not work and never will (NOT_AVAILABLE, AUTH), or that NewConn or JoinConn did
+	// not succeed.
+	Failed struct {
+		Conn   string
+		Reason Reason
+	}
+	// Up says that the relay of a connection's own queue is reachable again, Down that it is not.
+	Up   struct{ Conn string }
+	Down struct{ Conn string }
+	// ContactFrame is a frame that came in over a contact connection: G_ACC or G_REJ, as answers to G_INV.
+	ContactFrame struct {
+		Contact string
+		Frame   []byte
+	}
+	// Tick lets time pass; it is wanted at NextWake and harmless at any other time.
+	Tick struct{}
+)
+
+func (Invite) input()       {}
+func (Uninvite) input()     {}
+func (Send) input()         {}
+func (Leave) input()        {}
+func (Remove) input()       {}
+func (Close) input()        {}
+func (SetRole) input()      {}
+func (SetPolicy) input()    {}
+func (Set) input()          {}
+func (Repair) input()       {}
+func (SendDirect) input()   {}
+func (LinkReady) input()    {}
+func (Conf) input()         {}
+func (Info) input()         {}
+func (Connected) input()    {}
+func (Message) input()      {}
+func (Sent) input()         {}
+func (SendFailed) input()   {}
+func (Quota) input()        {}
+func (Continue) input()     {}
+func (Failed) input()       {}
+func (Up) input()           {}
+func (Down) input()         {}
+func (ContactFrame) input() {}
+func (Tick) input()         {}

@@ -1,6 +1,7 @@
 package ratchet
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 
@@ -122,7 +123,7 @@ func readOptKEM(r *wire.Reader) KEMParams {
 	var k KEMParams
 	switch r.U8() {
 	case 'A':
-		k.Ciphertext = r.Str16()
+		k.Ciphertext = bytes.Clone(r.Str16())
 		if len(k.Ciphertext) == 0 {
 			r.Fail("empty KEM ciphertext")
 		}
@@ -130,7 +131,7 @@ func readOptKEM(r *wire.Reader) KEMParams {
 	default:
 		r.Fail("KEM neither proposed nor accepted")
 	}
-	k.Public = r.Str16()
+	k.Public = bytes.Clone(r.Str16())
 	if len(k.Public) == 0 {
 		r.Fail("empty KEM key")
 	}

@@ -1,0 +1,89 @@
+package ratchet
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// Records below a state's prefix.
+const (
+	coreRecord    = 'r' // the state without skipped keys
+	skippedRecord = 'k' // followed by the ID, 8 bytes big-endian: one skipped key
+)
+
+func recordName(prefix []byte, kind byte) []byte { return append(slices.Clip(prefix), kind) }
+
+func skippedName(prefix []byte, id uint64) []byte {
+	return wire.AppendU64(recordName(prefix, skippedRecord), id)
+}
+
+// Save writes the state below prefix, each skipped key as a record of its own, and only what changed since Load or the
+// last Save; so a state keeps to one prefix of one store, and one whose transaction failed is thrown away.
+func (s *State) Save(tx kv.Tx, prefix []byte) {
+	k := &s.skipped
+	for _, id := range k.removed {
+		tx.Delete(skippedName(prefix, id))
+	}
+	for i := range k.chains {
+		c := &k.chains[i]
+		for j := len(c.keys) - 1; j >= 0 && c.keys[j].id >= k.savedBelow; j-- {
+			tx.Put(skippedName(prefix, c.keys[j].id), c.keys[j].append(c.headerKey[:]))
+		}
+	}
+	if s.changed || k.savedBelow < k.nextID {
+		tx.Put(recordName(prefix, coreRecord), k.append(s.appendCore(nil), nil))
+	}
+	k.removed, k.savedBelow, s.changed = nil, k.nextID, false
+}
+
+// Load reads what Save wrote. ErrNoState if there is nothing, ErrState if it is something else.
+func Load(tx kv.Tx, prefix []byte, kem KEM) (*State, error) {
+	core, ok := tx.Get(recordName(prefix, coreRecord))
+	if !ok {
+		return nil, ErrNoState
+	}
+	s, err := Decode(core, kem)
+	if err != nil {
+		return nil, err
+	}
+	below := recordName(prefix, skippedRecord)
+	tx.Scan(below, nil, func(name, value []byte) bool {
+		err = s.skipped.load(name[len(below):], value)
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.skipped.savedBelow = s.skipped.nextID
+	return s, nil
+}
+
+func (s *skippedKeys) load(name, value []byte) error {
+	if len(name) != 8 {
+		return ErrState
+	}
+	r := wire.NewReader(value)
+	var headerKey secret
+	r.Copy(headerKey[:])
+	k := readSkippedKey(r, binary.BigEndian.Uint64(name))
+	if r.Done() != nil || !s.restore(&headerKey, k) {
+		return ErrState
+	}
+	return nil
+}
+
+// Erase deletes everything that Save wrote below prefix.
+func Erase(tx kv.Tx, prefix []byte) {
+	tx.Delete(recordName(prefix, coreRecord))
+	var names [][]byte
+	tx.Scan(recordName(prefix, skippedRecord), nil, func(name, _ []byte) bool {
+		names = append(names, slices.Clone(name))
+		return true
+	})
+	for _, name := range names {
+		tx.Delete(name)
+	}
+}

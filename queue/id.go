@@ -67,10 +67,8 @@ func (id ID) MarshalText() ([]byte, error) {
 	return nil, errors.New("an ID is not marshalled implicitly: use Text")
 }
 
-// Append appends the ID behind one length byte.
-func (id ID) Append(dst []byte) []byte {
-	return append(append(dst, byte(len(id))), id...)
-}
+// Append appends the ID behind one length byte. It panics if the ID is longer than 255 bytes.
+func (id ID) Append(dst []byte) []byte { return wire.AppendStr8(dst, []byte(id)) }
 
 // ReadID reads an ID with one length byte.
 func ReadID(r *wire.Reader) ID { return ID(r.Str8()) }

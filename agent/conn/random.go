@@ -1,0 +1,44 @@
+package conn
+
+import (
+	"crypto/ecdh"
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"io"
+)
+
+// randomBytes fills b. A source that fails would lead to predictable keys, so it ends the program.
+func randomBytes(rand io.Reader, b []byte) {
+	if _, err := io.ReadFull(rand, b); err != nil {
+		panic(fmt.Sprintf("conn: source of randomness: %v", err))
+	}
+}
+
+// randomName returns 12 random bytes in base64url, 16 characters.
+func randomName(rand io.Reader) string {
+	var b [12]byte
+	randomBytes(rand, b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// newSigningKey returns the seed of an Ed25519 key.
+func newSigningKey(rand io.Reader) (seed [ed25519.SeedSize]byte) {
+	randomBytes(rand, seed[:])
+	return seed
+}
+
+// newAgreementKey returns a private X25519 key.
+func newAgreementKey(rand io.Reader) (private [32]byte) {
+	randomBytes(rand, private[:])
+	return private
+}
+
+// agreementKey returns the key for its stored bytes. Any 32 bytes are one.
+func agreementKey(private [32]byte) *ecdh.PrivateKey {
+	k, err := ecdh.X25519().NewPrivateKey(private[:])
+	if err != nil {
+		panic(fmt.Sprintf("conn: X25519 key: %v", err))
+	}
+	return k
+}

@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"errors"
+
+	"github.com/coterie-im/coterie/agent/conn"
+	"github.com/coterie-im/coterie/agent/store"
+)
+
+// Errors of this package. Calls also return *conn.Error with a stable code (docs/protocol.md, "Errors"), the errors of
+// commands of packages grouproto and directconn, and the context's.
+var (
+	// ErrClosed reports a call to an agent that is closed or about to.
+	ErrClosed = errors.New("agent is closed")
+	// ErrNoRelay reports that a queue is needed and no relay is configured.
+	ErrNoRelay = errors.New("no relay is configured")
+	// ErrNoConnection reports an unknown connection ID.
+	ErrNoConnection error = &conn.Error{Code: conn.CodeNotFound, Kind: conn.OurFault}
+	// ErrNoGroup reports an unknown group ID.
+	ErrNoGroup = errors.New("no such group")
+	// ErrNoMember reports a text that is not a member key.
+	ErrNoMember = errors.New("no such member")
+	// ErrNoInvitation reports an unknown group invitation or direct connection request.
+	ErrNoInvitation = errors.New("no such invitation or request")
+	// ErrNotYours reports a connection that belongs to a group: it is no contact, and not for clients.
+	ErrNotYours = errors.New("connection belongs to a group")
+	// ErrReserved reports a body that starts with the bytes by which agents recognise group frames.
+	ErrReserved = errors.New("body starts with the prefix of group frames")
+	// ErrCursor reports a cursor name that is empty or longer than 255 bytes, an unknown one, or an acknowledgement of an
+	// event that does not exist yet.
+	ErrCursor = errors.New("no such cursor or event")
+	// ErrEventsLost reports that events were dropped before the cursor read them, because it was too far behind. The
+	// cursor stands now at the first event that is left.
+	ErrEventsLost = errors.New("events were dropped before they were read")
+	// ErrKeyReused reports a key that was used before for a call with other arguments.
+	ErrKeyReused = errors.New("key was used for another call")
+)
+
+// The errors of the store that Open passes on.
+var (
+	ErrLocked = store.ErrLocked // another process has the store open
+	ErrKey    = store.ErrKey    // wrong passphrase or key
+)

@@ -2,6 +2,9 @@ package oplog
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"slices"
 
 	"github.com/coterie-im/coterie/internal/kv"
 )
@@ -12,7 +15,7 @@ type Status uint8
 // The statuses.
 const (
 	Admitted     Status = iota + 1 // new, now part of the log and stored
-	AlreadyKnown                   // in the log or waiting before
+	AlreadyKnown                   // in the log before; a second signature of a known body is ignored
 	Waiting                        // some ancestors are unknown: Result.Missing
 	Refused                        // Result.Reason
 )
@@ -20,10 +23,11 @@ const (
 // Reason says why an operation is refused, or may not be written. It is an error, so that Log.Next returns it.
 type Reason uint8
 
-// The reasons. All but ReasonParallel and ReasonFull are final: they depend on the operation and its past alone.
+// The reasons. All but ReasonParallel, ReasonFull and ReasonUpgrade are final: they depend on the operation and its past
+// alone. A1 … A4 are those of docs/groups.md, "Admission".
 const (
 	ReasonNone       Reason = iota
-	ReasonForm              // A1: not well-formed, or of a version above the policy's opsVersion
+	ReasonForm              // A1: a second genesis; other forms are refused by ReadSigned already
 	ReasonGroup             // A1: of another group
 	ReasonSignature         // A1: signature wrong, or a key of small order
 	ReasonParents           // A1: a parent was refused, or is an ancestor of another parent
@@ -39,108 +43,125 @@ const (
 	ReasonUpgrade           // the group accepts operations that this program does not know: nothing is written here
 )
 
-// Equivocation is two operations of one author of which neither is in the other's past. Both stay admitted.
+var reasons = [...]string{
+	ReasonNone:       "no reason",
+	ReasonForm:       "malformed operation",
+	ReasonGroup:      "operation of another group",
+	ReasonSignature:  "operation with a wrong signature",
+	ReasonParents:    "operation with a parent that is refused or implied",
+	ReasonSeq:        "operation out of its author's sequence",
+	ReasonClosed:     "the group is closed",
+	ReasonAuthor:     "not a present member",
+	ReasonPermission: "no permission",
+	ReasonTarget:     "not allowed on this member",
+	ReasonAdded:      "added before",
+	ReasonMembers:    "the group has 1,000 members",
+	ReasonParallel:   "too many parallel operations of one member",
+	ReasonFull:       "the group has 20,000 operations",
+	ReasonUpgrade:    "the group needs a newer program",
+}
+
+// Error returns the reason in words.
+func (r Reason) Error() string {
+	if int(r) < len(reasons) {
+		return reasons[r]
+	}
+	return "unknown reason"
+}
+
+// Equivocation is two operations of one author of which neither is in the other's past. Both stay admitted and nothing
+// follows from it by itself: it is for the client, and also happens after a restore.
 type Equivocation struct {
 	Author Key
 	Ops    [2]ID // in the order of admission
 }
 
-// Result is the outcome of Log.Add.
+// Refusal is an operation that is refused.
+type Refusal struct {
+	Op     ID
+	Reason Reason
+}
+
+// Result is the outcome of Log.Add. Admitted, Refused and Equivocations also tell of the operations that had waited for
+// this one.
 type Result struct {
 	Status        Status
 	Reason        Reason         // why Refused
-	Missing       []ID           // what a Waiting operation waits for: to be asked for
-	Admitted      []*Op          // admitted by this call, in order: the operation itself and those that waited for it
-	Equivocations []Equivocation // found by this call, at most one per admitted operation
+	Missing       []ID           // the unknown parents of a Waiting operation: to be asked for
+	Admitted      []*Op          // in the order of admission
+	Refused       []Refusal      // among those that waited
+	Equivocations []Equivocation // at most one per admitted operation
 }
 
 // Counters are numbers about a Log since it was made or loaded.
 type Counters struct {
-	Admitted, Refused, Waited, Dropped uint64 // Dropped: out of the full waiting area, to be asked for again
+	Admitted, Refused, Waited uint64
+	Dropped                   uint64 // from a full waiting area, to be asked for again
 }
 
-// ErrStore reports records that are not what Log wrote.
-var ErrStore = errors.New("oplog: damaged records")
+// Log holds the admitted operations of one group and decides about new ones.
+type Log struct {
+	prefix  []byte
+	nodes   []*node
+	byID    map[ID]int32
+	heads   []int32 // ascending
+	index   index
+	byRank  []int32 // from the highest rank down; the order among equal ranks means nothing
+	attacks int     // how many attackers all nodes have together
+	state   *State  // of everything
+	cache   cache
+	waiting waitingArea
+	count   Counters
+}
 
-// Error returns the reason in words.
-func (r Reason) Error() string { panic("not yet") }
+// New makes the log of a group from its genesis, which is verified here (ErrForm, ErrSignature), and stores it below
+// prefix. A nil tx, here and in Add, stores nothing.
+func New(tx kv.Tx, prefix []byte, genesis *Op) (*Log, error) {
+	if !genesis.isGenesis() {
+		return nil, ErrForm
+	}
+	if err := genesis.Verify(); err != nil {
+		return nil, err
+	}
+	l := start(prefix, genesis)
+	l.store(tx, 0)
+	return l, nil
+}
 
-// Log holds the admitted operations of one group.
-type Log struct{}
+func start(prefix []byte, genesis *Op) *Log {
+	l := &Log{prefix: slices.Clone(prefix), byID: map[ID]int32{}, index: newIndex(), waiting: newWaitingArea()}
+	l.state = &State{l: l}
+	l.insert(&node{op: genesis, rank: Rank{role: Owner}, policy: genesis.Action.(*Genesis).Policy, grants: Rank{role: Owner}})
+	l.state.move(whole(1), nil, 0)
+	return l
+}
 
-// New makes the log of a group from its genesis (verified here: ErrForm, ErrSignature) and stores it below prefix.
-func New(tx kv.Tx, prefix []byte, genesis *Op) (*Log, error) { panic("not yet") }
+// Add decides about an operation that member from handed over; for what comes from its author, and for own operations,
+// from is the author. What it admits is stored through tx before it returns.
+func (l *Log) Add(tx kv.Tx, op *Op, from Key) Result {
+	var res Result
+	res.Status, res.Reason = l.receive(op, from)
+	if res.Status == Admitted {
+		l.release(tx, op, &res)
+	} else if res.Status == Waiting {
+		res.Missing = l.unknownParents(op)
+	} else if res.Status == Refused && res.Reason.final() {
+		l.refuseWaiting(op.id, &res)
+	}
+	return res
+}
 
-// Load reads a log that New and Add stored below prefix. Nothing is judged or verified again: admission is once for
-// ever. ErrStore if there is none or the records are damaged.
-func Load(tx kv.Tx, prefix []byte) (*Log, error) { panic("not yet") }
+// Group returns the group's ID, which is that of its genesis.
+func (l *Log) Group() ID { return l.nodes[0].op.id }
 
-// Add decides about an operation that member from handed over (from is the author itself for what came from the author
-// and for own operations). What it admits is stored through tx before it returns.
-func (l *Log) Add(tx kv.Tx, op *Op, from Key) Result { panic("not yet") }
-
-// Group returns the group's ID.
-func (l *Log) Group() ID { panic("not yet") }
-
-// Len returns the number of admitted operations.
-func (l *Log) Len() int { panic("not yet") }
-
-// Op returns an admitted operation, nil if there is none with this ID.
-func (l *Log) Op(id ID) *Op { panic("not yet") }
-
-// At returns the i-th admitted operation, 0 ≤ i < Len; ancestors always come first.
-func (l *Log) At(i int) *Op { panic("not yet") }
-
-// Heads returns the heads for a frame: the 16 highest IDs of those that are in no other's past, ascending.
-func (l *Log) Heads() []ID { panic("not yet") }
-
-// Unknown returns those of ids that are not admitted, e.g. of the heads in a frame. Those that wait are left out, but
-// what they wait for is in Missing.
-func (l *Log) Unknown(ids []ID) []ID { panic("not yet") }
-
-// Missing returns what should be asked for: unknown parents of waiting operations and operations that were dropped from
-// the full waiting area.
-func (l *Log) Missing() []ID { panic("not yet") }
-
-// InPast tells whether a is a proper ancestor of b; both must be admitted.
-func (l *Log) InPast(a, b ID) bool { panic("not yet") }
-
-// Ancestors returns all proper ancestors of the given operations that are not given heads or ancestors of these,
-// ancestors first. IDs that are not admitted are ignored. It is what somebody with heads lacks to take ids.
-func (l *Log) Lacking(ids, heads []ID) []*Op { panic("not yet") }
-
-// After returns all operations that somebody with these heads lacks, ancestors first. Unknown heads are ignored.
-func (l *Log) After(heads []ID) []*Op { panic("not yet") }
-
-// State returns the state of all admitted operations.
-func (l *Log) State() *State { panic("not yet") }
-
-// StateAt returns the state of the given heads and their past; ok is false if one is not admitted.
-func (l *Log) StateAt(heads []ID) (s *State, ok bool) { panic("not yet") }
-
-// Void tells whether an admitted operation is void in the state of all.
-func (l *Log) Void(id ID) bool { panic("not yet") }
+// Creator returns the key of who made the group.
+func (l *Log) Creator() Key { return l.nodes[0].op.Author }
 
 // Counters returns the log's counters.
-func (l *Log) Counters() Counters { panic("not yet") }
+func (l *Log) Counters() Counters { return l.count }
 
-// Next returns the body of the author's next operation, for Sign and Add. now is in seconds since 1970. A Reason if the
-// author may not do this now.
-func (l *Log) Next(author Key, action Action, now int64) (Body, error) { panic("not yet") }
+// Format implements fmt.Formatter: every verb prints "[log]".
+func (*Log) Format(f fmt.State, _ rune) { io.WriteString(f, "[log]") }
 
-// Errors of Log.Contest.
-var (
-	// ErrWroteSince: the author has written after the removal, and an operation must follow one's own last one.
-	ErrWroteSince = errors.New("written since the removal")
-	// ErrNotSenior: the remover has the higher rank, so a contest would have no effect.
-	ErrNotSenior = errors.New("the remover has the higher rank")
-	// ErrNoRemoval: not an admitted removal by another member.
-	ErrNoRemoval = errors.New("not a removal by somebody else")
-)
-
-// Contest returns the body of a removal of the authors of the given removals, with parents from before these, so that
-// they become void if the contesting author has the higher rank. cut gives 1 + the highest message number held of a
-// member. Errors: ErrNoRemoval, ErrWroteSince, ErrNotSenior, or a Reason as for Next.
-func (l *Log) Contest(author Key, removals []ID, cut func(Key) uint64, hide bool, now int64) (Body, error) {
-	panic("not yet")
-}
+// ErrStore reports records that are not what Log wrote.
+var ErrStore = errors.New("damaged records of operations")

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/coterie-im/coterie/internal/keys"
@@ -43,89 +42,87 @@ func (q Queue) Text() string {
 	return b.String()
 }
 
-// hostsText joins hosts and port. An IPv6 address is in brackets only where it would swallow the port.
+// hostsText joins hosts and port. An IPv6 address is in brackets only where it would not read back otherwise: before a
+// port, and when it ends in dotted decimals.
 func hostsText(hosts []string, port string) string {
-	text := strings.Join(hosts, ",")
-	if port == "" {
-		return text
+	var b strings.Builder
+	for i, host := range hosts {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		beforePort := port != "" && i == len(hosts)-1
+		if strings.Contains(host, ":") && (beforePort || strings.Contains(host, ".")) {
+			host = "[" + host + "]"
+		}
+		b.WriteString(host)
 	}
-	if last := hosts[len(hosts)-1]; strings.Contains(last, ":") {
-		text = strings.TrimSuffix(text, last) + "[" + last + "]"
+	if port != "" {
+		b.WriteString(":" + port)
 	}
-	return text + ":" + port
+	return b.String()
 }
 
 // ParseQueue reads every text form of a queue address. ErrLink for everything else.
 func ParseQueue(text string) (Queue, error) {
-	q, what := parseQueue(text)
-	if what != "" {
-		return Queue{}, fmt.Errorf("%w: queue address: %s", ErrLink, what)
-	}
-	return q, nil
-}
-
-// parseQueue returns what is wrong, or "".
-func parseQueue(text string) (q Queue, what string) {
 	rest, ok := strings.CutPrefix(text, queueScheme)
 	if !ok || strings.ContainsAny(text, "\r\n") {
-		return q, "scheme"
+		return Queue{}, wrong("scheme of queue address")
 	}
 	authority, rest, _ := strings.Cut(rest, "/")
-	id, fragment, ok := strings.Cut(rest, "#")
-	if !ok {
-		return q, "no key"
-	}
+	id, fragment, _ := strings.Cut(rest, "#")
 	server, err := queue.ParseServer(queueScheme + authority)
 	if err != nil || server.Password != "" {
-		return q, "relay"
+		return Queue{}, wrong("relay of queue address")
 	}
 	rawID, err := decode64(strings.TrimSuffix(id, "/"))
 	if err != nil || len(rawID) > 255 {
-		return q, "sender ID"
+		return Queue{}, wrong("sender ID")
 	}
-	q.Address = Address{Server: server, SenderID: queue.ID(rawID)}
-
+	q := Queue{Address: Address{Server: server, SenderID: queue.ID(rawID)}}
 	key, parameters, hasQuery := strings.Cut(fragment, "?")
 	key = strings.TrimSuffix(key, "/")
 	if !hasQuery {
 		q.Client = queue.VersionRange{Min: 1, Max: 1}
-	} else if key, what = q.parseParameters(key, parameters); what != "" {
-		return q, what
+	} else if err := q.parseParameters(&key, parameters); err != nil {
+		return Queue{}, err
 	}
-	if q.DH, ok = parseKey(key, keys.X25519); !ok {
-		return q, "key"
+	if q.DH, err = parseKey(key, keys.X25519); err != nil {
+		return Queue{}, wrong("key of queue address")
 	}
-	return q, q.addKnownHost()
+	q.addKnownHost()
+	return q, nil
 }
 
-// parseParameters reads the query; key is the one that stood before it, or "".
-func (q *Queue) parseParameters(key, parameters string) (dh, what string) {
-	p, ok := parseQuery(parameters)
-	if !ok {
-		return "", "parameters"
+// parseParameters reads the query. key is the one that stood before it; if that is empty, it is set from the query.
+func (q *Queue) parseParameters(key *string, parameters string) error {
+	p, err := parseQuery(parameters)
+	if err != nil {
+		return err
 	}
-	var err error
 	if q.Client, err = p.versions(); err != nil {
-		return "", "version range"
+		return err
 	}
-	if key == "" {
-		if key, _, err = p.get("dh"); err != nil {
-			return "", "key"
+	if *key == "" {
+		if *key, _, err = p.get("dh"); err != nil {
+			return err
 		}
 	}
 	q.Mode = p.mode()
 	more, present, err := p.get("srv")
-	if err != nil {
-		return "", "more hosts"
+	if err != nil || !present {
+		return err
 	}
-	if present {
-		hosts, port, err := queue.ParseHosts(more)
-		if err != nil || port != "" {
-			return "", "more hosts"
-		}
-		q.Server.Hosts = append(q.Server.Hosts, hosts...)
+	q.Server.Hosts, err = appendHosts(q.Server.Hosts, more)
+	return err
+}
+
+// appendHosts adds a list of hosts without a port.
+func appendHosts(hosts []string, text string) ([]string, error) {
+	more, port, err := queue.ParseHosts(text)
+	if err != nil || port != "" || len(hosts)+len(more) > 255 {
+		return nil, wrong("hosts")
 	}
-	return key, ""
+	return append(hosts, more...), nil
 }
 
 // mode reads q, or if that says nothing k.
@@ -150,17 +147,24 @@ func (p query) versions() (queue.VersionRange, error) {
 	if err != nil {
 		return queue.VersionRange{}, err
 	}
-	return queue.ParseVersionRange(v)
+	versions, err := queue.ParseVersionRange(v)
+	if err != nil {
+		return queue.VersionRange{}, wrong("version range")
+	}
+	return versions, nil
 }
 
 // parseKey reads a public key of one algorithm.
-func parseKey(text string, algorithm keys.Algorithm) (keys.Public, bool) {
+func parseKey(text string, algorithm keys.Algorithm) (keys.Public, error) {
 	der, err := decode64(text)
 	if err != nil {
-		return keys.Public{}, false
+		return keys.Public{}, err
 	}
 	k, err := keys.Parse(der)
-	return k, err == nil && k.Algorithm() == algorithm
+	if err != nil || k.Algorithm() != algorithm {
+		return keys.Public{}, wrong("key")
+	}
+	return k, nil
 }
 
 // knownHosts are the second hosts of relays that existed before addresses could carry more than one.
@@ -173,13 +177,9 @@ var knownHosts = map[string]string{
 	"smp10.simplex.im": "rb2pbttocvnbrngnwziclp2f4ckjq65kebafws6g4hy22cdaiv5dwjqd.onion",
 }
 
-// addKnownHost adds the second host that an address of version 1 could not carry. It returns what is wrong, or "".
-func (q *Queue) addKnownHost() (what string) {
-	if len(q.Server.Hosts) > 255 {
-		return "too many hosts"
-	}
+// addKnownHost adds the second host that an address of version 1 could not carry.
+func (q *Queue) addKnownHost() {
 	if more, ok := knownHosts[q.Server.Hosts[0]]; ok && q.Client.Max == 1 && len(q.Server.Hosts) == 1 {
 		q.Server.Hosts = append(q.Server.Hosts, more)
 	}
-	return ""
 }

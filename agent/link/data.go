@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/internal/wire"
@@ -30,6 +32,11 @@ func (f Fixed) Append(dst []byte) []byte {
 		return dst
 	}
 	return wire.AppendStr8(dst, f.EntityID)
+}
+
+// encodable tells whether everything fits its length prefix.
+func (f Fixed) encodable() bool {
+	return len(f.EntityID) <= 255 && len(f.Request.ClientData) <= MaxText
 }
 
 // ParseFixed reads the binary form; bytes behind it are ignored. wire.ErrSyntax if it is malformed.
@@ -59,6 +66,9 @@ type User struct {
 	Data   []byte  // of the application; up to 65,535 bytes, less because all must fit the blob
 }
 
+// Format hides the data from every formatting verb.
+func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.Kind.String()+" link data") }
+
 const longData = 0xFF // marks data with two length bytes
 
 // Append appends the binary form.
@@ -80,6 +90,12 @@ func (u User) Append(dst []byte) []byte {
 		return wire.AppendStr8(dst, u.Data)
 	}
 	return wire.AppendStr16(append(dst, longData), u.Data)
+}
+
+// encodable tells whether everything fits its length prefix.
+func (u User) encodable() bool {
+	tooLong := func(o Owner) bool { return len(o.ID) > maxOwnerID }
+	return len(u.Data) <= 0xFFFF && len(u.Owners) <= 255 && len(u.Relays) <= 255 && !slices.ContainsFunc(u.Owners, tooLong)
 }
 
 // ParseUser reads the binary form; bytes behind it are ignored. wire.ErrSyntax if it is malformed.
@@ -116,10 +132,12 @@ func ParseUser(b []byte) (User, error) {
 //	owner     = str8( str8(ID) str8(Ed25519 SPKI) str8(signature) tail ignored )
 //	signature = Ed25519 by the root key or an earlier owner over ID || SPKI
 type Owner struct {
-	ID        []byte      // of the application, up to 144 bytes
+	ID        []byte      // of the application, up to 144 bytes, so that the owner fits a str8
 	Key       keys.Public // Ed25519
 	Signature []byte      // 64 bytes
 }
+
+const maxOwnerID = 255 - 1 - 45 - 65
 
 // NewOwner makes an owner, authorized by the root key or by an owner that stands earlier in the list.
 func NewOwner(signer ed25519.PrivateKey, id []byte, key keys.Public) Owner {

@@ -12,6 +12,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/coterie-im/coterie/queue"
 )
@@ -33,6 +34,9 @@ const (
 
 // ErrLink reports text that is not a connection link or queue address.
 var ErrLink = errors.New("not a connection link")
+
+// wrong is ErrLink with what is wrong.
+func wrong(what string) error { return fmt.Errorf("%w: %s", ErrLink, what) }
 
 // Kind tells invitations from contact addresses. Its value is its tag in binary forms.
 type Kind byte

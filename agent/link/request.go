@@ -61,75 +61,71 @@ const (
 // of a contact address is raised to the smallest agent version still spoken; that of an invitation is left, so that it
 // fails later, when versions are agreed. ErrLink for everything that is not a full link.
 func Parse(text string) (Request, error) {
-	q, what := parseRequest(text)
-	if what != "" {
-		return Request{}, fmt.Errorf("%w: %s", ErrLink, what)
+	if len(text) > MaxText {
+		return Request{}, wrong("too long")
+	}
+	_, _, path, err := cutScheme(text)
+	if err != nil {
+		return Request{}, err
+	}
+	word, rest, _ := strings.Cut(path, "#")
+	parameters, ok := strings.CutPrefix(rest, "/?")
+	if !ok {
+		return Request{}, wrong("no parameters")
+	}
+	p, err := parseQuery(parameters)
+	if err != nil {
+		return Request{}, err
+	}
+	switch strings.TrimSuffix(word, "/") {
+	case "/invitation":
+		return p.request(Invitation)
+	case "/contact":
+		return p.request(Contact)
+	default:
+		return Request{}, wrong("neither invitation nor contact")
+	}
+}
+
+// request reads the parameters of a full link.
+func (p query) request(kind Kind) (Request, error) {
+	q := Request{Kind: kind}
+	var err error
+	if q.Agent, err = p.versions(); err != nil {
+		return Request{}, err
+	}
+	if q.Queues, err = p.queues(); err != nil {
+		return Request{}, err
+	}
+	if q.ClientData, err = p.clientData(); err != nil {
+		return Request{}, err
+	}
+	if kind == Contact {
+		q.Agent.Min = max(q.Agent.Min, AgentVersions.Min)
+		q.Agent.Max = max(q.Agent.Max, q.Agent.Min)
+		return q, nil
+	}
+	e2e, _, err := p.get("e2e")
+	if err != nil {
+		return Request{}, err
+	}
+	if q.Keys, err = ratchet.ParseText(e2e); err != nil {
+		return Request{}, wrong("keys of the agreement")
 	}
 	return q, nil
 }
 
-// parseRequest returns what is wrong, or "".
-func parseRequest(text string) (q Request, what string) {
-	if len(text) > MaxText {
-		return q, "too long"
-	}
-	_, _, path, ok := cutScheme(text)
-	if !ok {
-		return q, "scheme"
-	}
-	word, rest, _ := strings.Cut(path, "#")
-	switch strings.TrimSuffix(word, "/") {
-	case "/invitation":
-		q.Kind = Invitation
-	case "/contact":
-		q.Kind = Contact
-	default:
-		return q, "kind"
-	}
-	rest, ok = strings.CutPrefix(rest, "/?")
-	if !ok {
-		return q, "no parameters"
-	}
-	p, ok := parseQuery(rest)
-	if !ok {
-		return q, "text behind the link"
-	}
-	var err error
-	if q.Agent, err = p.versions(); err != nil {
-		return q, "version range"
-	}
-	if q.Queues, err = p.queues(); err != nil {
-		return q, "queues"
-	}
-	if q.ClientData, ok = p.clientData(); !ok {
-		return q, "client data"
-	}
-	if q.Kind == Contact {
-		q.Agent.Min = max(q.Agent.Min, AgentVersions.Min)
-		q.Agent.Max = max(q.Agent.Max, q.Agent.Min)
-		return q, ""
-	}
-	e2e, present, err := p.get("e2e")
-	if err != nil || !present {
-		return q, "no keys"
-	}
-	if q.Keys, err = ratchet.ParseText(e2e); err != nil {
-		return q, "keys"
-	}
-	return q, ""
-}
-
 // cutScheme splits a link into scheme, host ("" for simplex:) and the path from its slash on.
-func cutScheme(text string) (scheme, host, path string, ok bool) {
-	if path, ok = strings.CutPrefix(text, simplexScheme); ok {
-		return simplexScheme, "", path, strings.HasPrefix(path, "/")
+func cutScheme(text string) (scheme, host, path string, err error) {
+	if path, ok := strings.CutPrefix(text, simplexScheme); ok && strings.HasPrefix(path, "/") {
+		return simplexScheme, "", path, nil
 	}
 	rest, ok := strings.CutPrefix(text, httpsScheme)
 	slash := strings.IndexByte(rest, '/')
 	if !ok || slash < 1 || strings.ContainsAny(rest[:slash], "#?@ \t\r\n") {
-		return "", "", "", false
+		return "", "", "", wrong("scheme")
 	}
-	return httpsScheme, rest[:slash], rest[slash:], true
+	return httpsScheme, rest[:slash], rest[slash:], nil
 }
 
 // queues reads the addresses in the parameter smp.
@@ -138,9 +134,9 @@ func (p query) queues() ([]Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := strings.SplitN(value, ";", 257)
+	texts := strings.Split(value, ";")
 	if len(texts) > 255 {
-		return nil, wire.ErrTooLarge
+		return nil, wrong("too many queues")
 	}
 	queues := make([]Queue, len(texts))
 	for i, text := range texts {
@@ -152,15 +148,15 @@ func (p query) queues() ([]Queue, error) {
 }
 
 // clientData reads the parameter data, nil if there is none.
-func (p query) clientData() (data []byte, ok bool) {
+func (p query) clientData() ([]byte, error) {
 	value, present, err := p.get("data")
-	if err != nil || !utf8.ValidString(value) {
-		return nil, false
+	if err != nil || !present {
+		return nil, err
 	}
-	if !present {
-		return nil, true
+	if !utf8.ValidString(value) {
+		return nil, wrong("client data is not text")
 	}
-	return []byte(value), true
+	return []byte(value), nil
 }
 
 // Binary returns the binary form:

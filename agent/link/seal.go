@@ -51,9 +51,15 @@ type Sealed struct {
 	User    []byte   // UserBlobSize bytes
 }
 
+// Format hides the data from every formatting verb.
+func (Sealed) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sealed link data") }
+
 // Seal signs and encrypts link data; fixed.Root is set to the public part of root, which signs both parts. rand gives
 // the two nonces. wire.ErrTooLarge if a part does not fit its blob.
 func Seal(rand io.Reader, root ed25519.PrivateKey, fixed Fixed, user User) (Sealed, error) {
+	if !fixed.encodable() {
+		return Sealed{}, fmt.Errorf("fixed link data: %w", wire.ErrTooLarge)
+	}
 	fixed.Root = keys.FromEd25519(root.Public().(ed25519.PublicKey))
 	data := fixed.Append(nil)
 	hash := sha3.Sum256(data)
@@ -76,6 +82,9 @@ func Seal(rand io.Reader, root ed25519.PrivateKey, fixed Fixed, user User) (Seal
 // SealUser signs and encrypts a new user part for an existing link; signer is the root key or, for contact links, an
 // owner's. rand gives the nonce. wire.ErrTooLarge if it does not fit the blob.
 func SealUser(rand io.Reader, signer ed25519.PrivateKey, linkKey []byte, user User) ([]byte, error) {
+	if !user.encodable() {
+		return nil, fmt.Errorf("user link data: %w", wire.ErrTooLarge)
+	}
 	_, key, err := derive(user.Kind, linkKey)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coterie-im/coterie/internal/wire"
@@ -46,8 +47,8 @@ func (s Short) Format(f fmt.State, _ rune) {
 
 // IsShort tells whether text looks like a short link rather than a full one; it may still not parse.
 func IsShort(text string) bool {
-	_, _, path, ok := cutScheme(text)
-	return ok && len(path) > 2 && strings.IndexByte("/#", path[2]) >= 0
+	_, _, path, err := cutScheme(text)
+	return err == nil && len(path) > 2 && strings.IndexByte("/#", path[2]) >= 0
 }
 
 // Text returns the canonical text form:
@@ -89,36 +90,30 @@ func (s Short) Text() string {
 // slash before '#' are accepted; the lengths of ID and key are not checked. ErrLink for everything that is not a short
 // link.
 func ParseShort(text string) (Short, error) {
-	s, what := parseShort(text)
-	if what != "" {
-		return Short{}, fmt.Errorf("%w: %s", ErrLink, what)
-	}
-	return s, nil
-}
-
-// parseShort returns what is wrong, or "".
-func parseShort(text string) (s Short, what string) {
 	if len(text) > MaxText {
-		return s, "too long"
+		return Short{}, wrong("too long")
 	}
-	scheme, host, path, ok := cutScheme(text)
-	if !ok {
-		return s, "scheme"
+	scheme, host, path, err := cutScheme(text)
+	if err != nil {
+		return Short{}, err
 	}
-	s.Simplex = scheme == simplexScheme
+	s := Short{Simplex: scheme == simplexScheme}
 	word, rest, ok := strings.Cut(path, "#")
 	if !ok || !s.setType(strings.TrimSuffix(word, "/")) {
-		return s, "type"
+		return Short{}, wrong("type")
 	}
 	secret, parameters, _ := strings.Cut(rest, "?")
-	if what := s.parseSecret(secret); what != "" {
-		return s, what
+	if err := s.parseSecret(secret); err != nil {
+		return Short{}, err
 	}
-	p, ok := parseQuery(parameters)
-	if !ok {
-		return s, "text behind the link"
+	p, err := parseQuery(parameters)
+	if err != nil {
+		return Short{}, err
 	}
-	return s, s.parseServer(host, p)
+	if err := s.parseServer(host, p); err != nil {
+		return Short{}, err
+	}
+	return s, nil
 }
 
 // setType reads the path of a link, a slash and a letter.
@@ -141,84 +136,80 @@ func (s *Short) setType(path string) bool {
 	return true
 }
 
-// parseSecret reads the link key, in invitations behind the link ID. It returns what is wrong, or "".
-func (s *Short) parseSecret(text string) (what string) {
+// parseSecret reads the link key, in invitations behind the link ID.
+func (s *Short) parseSecret(text string) error {
 	if s.Kind == Invitation {
 		id, key, ok := strings.Cut(text, "/")
 		raw, err := decode64(id)
 		if !ok || err != nil || len(raw) > 255 {
-			return "link ID"
+			return wrong("link ID")
 		}
 		s.LinkID, text = queue.ID(raw), key
 	}
-	key, err := decode64(text)
-	if err != nil || len(key) > 255 {
-		return "link key"
+	var err error
+	if s.Key, err = decode64(text); err != nil || len(s.Key) > 255 {
+		return wrong("link key")
 	}
-	s.Key = key
-	return ""
+	return nil
 }
 
-// parseServer reads the relay's parameters. It returns what is wrong, or "".
-func (s *Short) parseServer(host string, p query) (what string) {
+// parseServer reads the relay from the host of the link and the parameters.
+func (s *Short) parseServer(host string, p query) (err error) {
 	if host != "" {
-		hosts, port, err := queue.ParseHosts(host)
-		if err != nil || port != "" || len(hosts) != 1 {
-			return "host"
+		if s.Server.Hosts, err = appendHosts(nil, host); err != nil || len(s.Server.Hosts) != 1 {
+			return wrong("host")
 		}
-		s.Server.Hosts = hosts
 	}
 	more, present, err := p.get("h")
 	if err != nil {
-		return "hosts"
+		return err
 	}
 	if present {
-		hosts, port, err := queue.ParseHosts(more)
-		if err != nil || port != "" || len(hosts)+len(s.Server.Hosts) > 255 {
-			return "hosts"
+		if s.Server.Hosts, err = appendHosts(s.Server.Hosts, more); err != nil {
+			return err
 		}
-		s.Server.Hosts = append(s.Server.Hosts, hosts...)
 	}
 	if len(s.Server.Hosts) == 0 {
-		return "no host"
+		return wrong("no host")
 	}
-	port, present, err := p.get("p")
-	if err != nil {
-		return "port"
+	if s.Server.Port, err = p.port(); err != nil {
+		return err
 	}
-	if present {
-		var ok bool
-		if s.Server.Port, ok = portModulo(port); !ok {
-			return "port"
-		}
-	}
-	fingerprint, present, err := p.get("c")
-	if err != nil {
-		return "fingerprint"
-	}
-	if present {
-		raw, err := decode64(fingerprint)
-		if err != nil || len(raw) != queue.FingerprintSize || bytes.Count(raw, []byte{0}) == len(raw) {
-			return "fingerprint"
-		}
-		s.Server.Fingerprint = [queue.FingerprintSize]byte(raw)
-	}
-	return ""
+	s.Server.Fingerprint, err = p.fingerprint()
+	return err
 }
 
-// portModulo reads a decimal number of any length and keeps what fits a port, as the public network does.
-func portModulo(text string) (string, bool) {
-	if text == "" {
-		return "", false
+// port reads p, "" if there is none: a decimal number of any length, of which, as in the public network, the part that
+// fits a port counts.
+func (p query) port() (string, error) {
+	text, present, err := p.get("p")
+	if err != nil || !present {
+		return "", err
 	}
 	var n uint32
 	for _, c := range []byte(text) {
 		if c < '0' || c > '9' {
-			return "", false
+			return "", wrong("port")
 		}
 		n = (n*10 + uint32(c-'0')) % 65536
 	}
-	return fmt.Sprint(n), true
+	if text == "" {
+		return "", wrong("port")
+	}
+	return strconv.FormatUint(uint64(n), 10), nil
+}
+
+// fingerprint reads c, zeros if there is none.
+func (p query) fingerprint() (f [queue.FingerprintSize]byte, err error) {
+	text, present, err := p.get("c")
+	if err != nil || !present {
+		return f, err
+	}
+	raw, err := decode64(text)
+	if err != nil || len(raw) != len(f) || bytes.Equal(raw, f[:]) {
+		return f, wrong("fingerprint")
+	}
+	return [queue.FingerprintSize]byte(raw), nil
 }
 
 // shortened tells whether the relay's fingerprint is left out.

@@ -3,8 +3,6 @@ package link
 import (
 	"encoding/base64"
 	"strings"
-
-	"github.com/coterie-im/coterie/internal/wire"
 )
 
 // encode64 returns base64url with padding, the form of all bytes in full links.
@@ -17,7 +15,7 @@ func encode64Short(b []byte) string { return base64.RawURLEncoding.EncodeToStrin
 // bits behind the last byte are errors, so that bytes have no third spelling.
 func decode64(s string) ([]byte, error) {
 	if s == "" || strings.ContainsAny(s, "\r\n") {
-		return nil, wire.ErrSyntax
+		return nil, wrong("base64")
 	}
 	encoding := base64.RawURLEncoding
 	if strings.HasSuffix(s, "=") {
@@ -25,7 +23,7 @@ func decode64(s string) ([]byte, error) {
 	}
 	b, err := encoding.Strict().DecodeString(s)
 	if err != nil {
-		return nil, wire.ErrSyntax
+		return nil, wrong("base64")
 	}
 	return b, nil
 }
@@ -97,31 +95,31 @@ func hexValue(c byte) int {
 // counts, unknown names are ignored.
 type query map[string]string
 
-// parseQuery splits parameters at '&' and, as the public network does, at ';'. ok is false if there is a space or a
-// line break, which end a query and may not be followed by anything.
-func parseQuery(s string) (q query, ok bool) {
+// parseQuery splits parameters at '&' and, as the public network does, at ';'. A space or a line break ends a query and
+// may not be followed by anything, so it is an error.
+func parseQuery(s string) (query, error) {
 	if strings.ContainsAny(s, " \n") {
-		return nil, false
+		return nil, wrong("text behind the parameters")
 	}
-	q = make(query)
+	q := make(query)
 	for part := range strings.FieldsFuncSeq(s, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, value, _ := strings.Cut(part, "=")
 		if _, again := q[name]; !again {
 			q[name] = value
 		}
 	}
-	return q, true
+	return q, nil
 }
 
 // get returns the value of a parameter; present is false if there is none. A value that does not unescape is an error.
-func (q query) get(name string) (value string, present bool, err error) {
-	raw, present := q[name]
+func (p query) get(name string) (value string, present bool, err error) {
+	raw, present := p[name]
 	if !present {
 		return "", false, nil
 	}
 	value, ok := unescape(raw)
 	if !ok {
-		return "", true, wire.ErrSyntax
+		return "", true, wrong("escape in " + name)
 	}
 	return value, true, nil
 }

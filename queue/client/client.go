@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdh"
-	"io"
+	mathrand "math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
 )
 
@@ -28,7 +30,6 @@ type DialFunc func(ctx context.Context) (Conn, error)
 // Config says how a session behaves. Only Dial must be set; zero values mean the defaults.
 type Config struct {
 	Dial           DialFunc
-	Rand           io.Reader      // for correlation IDs; default: crypto/rand
 	Jitter         func() float64 // in [0, 1), part of a fifth by which waiting is prolonged; default: random
 	ConnectTimeout time.Duration  // default 45 s
 	CommandTimeout time.Duration  // default 30 s
@@ -43,67 +44,85 @@ type Queue struct {
 	Key queue.PrivateKey // authorizes this party's commands; zero for unsecured sending
 }
 
+// The defaults of Config.
+const (
+	defaultConnectTimeout = 45 * time.Second
+	defaultCommandTimeout = 30 * time.Second
+	defaultPingInterval   = 10 * time.Minute
+	defaultEventLimit     = 128
+	defaultInFlight       = 1350
+)
+
+func (c Config) withDefaults() Config {
+	if c.Jitter == nil {
+		c.Jitter = mathrand.Float64
+	}
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, defaultConnectTimeout)
+	c.CommandTimeout = cmp.Or(c.CommandTimeout, defaultCommandTimeout)
+	c.PingInterval = cmp.Or(c.PingInterval, defaultPingInterval)
+	c.EventLimit = cmp.Or(c.EventLimit, defaultEventLimit)
+	c.InFlight = cmp.Or(c.InFlight, defaultInFlight)
+	return c
+}
+
 // Client is a session. Its methods are safe for concurrent use, and return when the relay has answered, the context is
-// done, or the time limit of commands is over.
-type Client struct{}
+// done, or the time limit of commands is over. Their errors are those of this package, a queue.Error that the relay has
+// answered, a *DialError, or that of the context; Classify sorts them.
+type Client struct {
+	// Into the loop. The loop receives from control and cancels always, from commands while few enough are in flight.
+	commands chan *command
+	cancels  chan *command
+	control  chan func(*loop)
+
+	events  chan Event    // sent to and closed by the loop
+	closing chan struct{} // closed by Close
+	stopped chan struct{} // closed when the loop and all that it started have ended
+	close   sync.Once
+
+	connections, dropped, unmatched atomic.Uint64
+}
 
 // Start starts a session. Close ends it.
-func Start(config Config) *Client { return nil }
+func Start(config Config) *Client {
+	c := &Client{
+		commands: make(chan *command),
+		cancels:  make(chan *command),
+		control:  make(chan func(*loop)),
+		events:   make(chan Event),
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	l := newLoop(c, config.withDefaults())
+	go l.run()
+	return c
+}
 
 // Close ends the session: commands in flight fail with ErrClosed, the connection is closed, Events is closed. It returns
 // when all of the session's goroutines have ended.
-func (c *Client) Close() {}
+func (c *Client) Close() {
+	c.close.Do(func() { close(c.closing) })
+	<-c.stopped
+}
 
-// Events returns the channel of events. It is closed by Close.
-func (c *Client) Events() <-chan Event { return nil }
+// Events returns the channel of events. It is closed by Close; events that nobody has received then are dropped.
+func (c *Client) Events() <-chan Event { return c.events }
 
 // Wake tries to connect now if it is needed, and starts waiting times from the beginning: the network is back, or
 // somebody looks at the program.
-func (c *Client) Wake() {}
-
-// New creates a queue; key authorizes and is the private key of command.RecipientKey. With command.Subscribe the queue is
-// then subscribed.
-func (c *Client) New(ctx context.Context, command queue.NEW, key queue.PrivateKey) (queue.IDS, error) {
-	return queue.IDS{}, nil
+func (c *Client) Wake() {
+	c.tell(func(l *loop) {
+		l.backoff.reset()
+		l.nextAttempt = time.Time{}
+	})
 }
 
-// Subscribe subscribes queues, and returns an error or nil for each. A queue whose error is Temporary or Host is still
-// wanted: the session subscribes it as soon as it can, and reports Subscribed or Refused.
-func (c *Client) Subscribe(ctx context.Context, queues ...Queue) []error { return nil }
-
-// Forget stops caring for the subscription of a queue, without a word to the relay.
-func (c *Client) Forget(id queue.ID) {}
-
-// Key sets the sender's key as the recipient.
-func (c *Client) Key(ctx context.Context, q Queue, sender keys.Public) error { return nil }
-
-// SecureSender sets the sender's key, that of q, as the sender (SKEY). Messaging queues and version 9 only.
-func (c *Client) SecureSender(ctx context.Context, q Queue) error { return nil }
-
-// Send sends a message. nil means that the relay has it. queue.ErrQuota if the queue is full, queue.ErrLargeMsg if the
-// body has more than queue.MaxBodySize bytes.
-func (c *Client) Send(ctx context.Context, q Queue, notify bool, body []byte) error { return nil }
-
-// Ack acknowledges a message; the next one, if any, comes as event. queue.ErrNoMsg if this is not the message that was
-// delivered on this connection.
-func (c *Client) Ack(ctx context.Context, q Queue, message queue.ID) error { return nil }
-
-// Get asks for the first message of a queue that is not subscribed; it comes as event. found is false if there is none.
-func (c *Client) Get(ctx context.Context, q Queue) (found bool, err error) { return false, nil }
-
-// Off stops a queue from taking messages.
-func (c *Client) Off(ctx context.Context, q Queue) error { return nil }
-
-// Delete deletes a queue with its messages.
-func (c *Client) Delete(ctx context.Context, q Queue) error { return nil }
-
-// QueueInfo asks about a queue.
-func (c *Client) QueueInfo(ctx context.Context, q Queue) (queue.QueueInfo, error) {
-	return queue.QueueInfo{}, nil
+// tell has the loop run f, unless it has ended.
+func (c *Client) tell(f func(*loop)) {
+	select {
+	case c.control <- f:
+	case <-c.stopped:
+	}
 }
-
-// Ping asks for a sign of life.
-func (c *Client) Ping(ctx context.Context) error { return nil }
 
 // Stats are counters since Start.
 type Stats struct {
@@ -113,4 +132,6 @@ type Stats struct {
 }
 
 // Stats returns the counters.
-func (c *Client) Stats() Stats { return Stats{} }
+func (c *Client) Stats() Stats {
+	return Stats{Connections: c.connections.Load(), Dropped: c.dropped.Load(), Unmatched: c.unmatched.Load()}
+}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 
 	"github.com/coterie-im/coterie/queue"
@@ -20,6 +21,9 @@ var (
 	// ErrUnexpected: the relay answered something that is no answer to this command.
 	ErrUnexpected = errors.New("response of relay does not fit the command")
 )
+
+// errForgotten is what who waits for a subscription gets when somebody has given it up.
+var errForgotten = errors.New("subscription was given up")
 
 // DialError is the error of an attempt to connect.
 type DialError struct{ Err error }
@@ -62,7 +66,7 @@ func Classify(err error) Class {
 	if errors.As(err, &dial) {
 		return Temporary
 	}
-	for _, temporary := range []error{ErrDisconnected, ErrTimeout, ErrSlowConsumer, ErrClosed} {
+	for _, temporary := range []error{ErrDisconnected, ErrTimeout, ErrSlowConsumer, ErrClosed, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, temporary) {
 			return Temporary
 		}

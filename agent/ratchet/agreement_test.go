@@ -43,7 +43,8 @@ func appendixJoiner(t testing.TB, kem KEM) (*State, Params) {
 	t.Helper()
 	invitation := appendixKeys(t).Params(VersionRange{2, 3})
 	if kem != nil {
-		invitation.KEM.Public = make([]byte, kem.Sizes().Public)
+		size, _, _ := kem.Sizes()
+		invitation.KEM.Public = make([]byte, size)
 	}
 	rand := bytes.NewReader(bytes.Join([][]byte{ascending(0x81, 56), ascending(0xc1, 56), ascending(0x11, 56)}, nil))
 	s, params, err := NewJoiner(rand, invitation, Options{KEM: kem, PQ: kem != nil})

@@ -11,8 +11,9 @@ import (
 // KEM is a post-quantum key encapsulation mechanism. Implementations are stateless and safe for concurrent use; they
 // may assume that public keys, private keys and ciphertexts they are given have the sizes they told.
 type KEM interface {
-	// Sizes tells the lengths of everything the KEM makes.
-	Sizes() KEMSizes
+	// Sizes tells the lengths in bytes. Public key and ciphertext together may have at most 2,223 bytes, or headers that
+	// carry both do not fit (sntrup761 has 2,197; ML-KEM-768 would have 2,272).
+	Sizes() (public, private, ciphertext int)
 	// GenerateKey makes a key pair.
 	GenerateKey(rand io.Reader) (public, private []byte, err error)
 	// Encapsulate makes a secret and the ciphertext from which the owner of public gets it.
@@ -21,10 +22,6 @@ type KEM interface {
 	// then the secret is another one and messages do not open.
 	Decapsulate(private, ciphertext []byte) (secret []byte, err error)
 }
-
-// KEMSizes are lengths in bytes. Public key and ciphertext together may have at most 2,223 bytes, or headers that carry
-// both do not fit (sntrup761 has 2,197; ML-KEM-768 would have 2,272).
-type KEMSizes struct{ Public, Private, Ciphertext, Secret int }
 
 // PQ is what one outgoing message says about post-quantum protection.
 type PQ uint8
@@ -57,7 +54,7 @@ func (k *kemState) params() KEMParams { return KEMParams{Public: k.public, Ciphe
 
 // encapsulate makes a secret for the peer's key; refuse is the error for a key of a wrong size.
 func encapsulate(rand io.Reader, kem KEM, public []byte, refuse error) (ciphertext, secret []byte, err error) {
-	if len(public) != kem.Sizes().Public {
+	if size, _, _ := kem.Sizes(); len(public) != size {
 		return nil, nil, refuse
 	}
 	if ciphertext, secret, err = kem.Encapsulate(rand, public); err != nil {
@@ -71,7 +68,7 @@ func (k *kemState) decapsulate(kem KEM, ciphertext []byte, refuse error) ([]byte
 	if k == nil || kem == nil {
 		return nil, ErrKEMState
 	}
-	if sizes := kem.Sizes(); len(ciphertext) != sizes.Ciphertext || len(k.private) != sizes.Private {
+	if _, private, size := kem.Sizes(); len(ciphertext) != size || len(k.private) != private {
 		return nil, refuse
 	}
 	secret, err := kem.Decapsulate(k.private, ciphertext)

@@ -64,8 +64,7 @@ type player struct {
 }
 
 func (p *player) start(v *vectorAgreement) {
-	kem := newRecordedKEM(p.t)
-	initiator, joiner := v.run(p.t, kem)
+	initiator, joiner := v.run(p.t, newRecordedKEM(p.t))
 	p.parties = map[string]*transcriptParty{}
 	for _, party := range []*transcriptParty{{name: "initiator", state: initiator}, {name: "joiner", state: joiner, peer: v.Initiator.Public2}} {
 		recorded := v.InitiatorState
@@ -73,8 +72,7 @@ func (p *player) start(v *vectorAgreement) {
 			recorded = v.JoinerState
 		}
 		party.last, _ = recorded.kem(p.t)
-		// Both sides share what can be decapsulated, but nothing that is chosen.
-		party.kem = &recordedKEM{t: p.t, decapsulated: kem.decapsulated}
+		party.kem = newRecordedKEM(p.t)
 		party.state.kem = party.kem
 		p.parties[party.name] = party
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/coterie-im/coterie/agent/ratchet/sntrup761"
 	"github.com/coterie-im/coterie/internal/kv"
 	"github.com/coterie-im/coterie/internal/wire"
 )
@@ -217,18 +218,16 @@ func (v *vectorKEM) compare(t testing.TB, s *State) {
 	}
 }
 
-// recordedKEM plays back the recorded choices of one step and refuses to make any other. It has the sizes of sntrup761.
+// recordedKEM is sntrup761 that plays back the recorded choices of one step and refuses to make any other.
 type recordedKEM struct {
-	t            testing.TB
-	public       []byte // next key pair
-	private      []byte
-	ciphertext   []byte // next encapsulation
-	secret       []byte
-	peerHash     []byte            // of the key that it must be for; nil: any
-	decapsulated map[string][]byte // ciphertext → secret
+	sntrup761.KEM
+	t          testing.TB
+	public     []byte // next key pair
+	private    []byte
+	ciphertext []byte // next encapsulation
+	secret     []byte
+	peerHash   []byte // of the key that it must be for; nil: any
 }
-
-func (k *recordedKEM) Sizes() KEMSizes { return KEMSizes{1158, 1763, 1039, 32} }
 
 func (k *recordedKEM) GenerateKey(io.Reader) (public, private []byte, err error) {
 	if k.public == nil {
@@ -248,21 +247,10 @@ func (k *recordedKEM) Encapsulate(_ io.Reader, public []byte) (ciphertext, secre
 	}
 	ciphertext, secret = bytes.Clone(k.ciphertext), bytes.Clone(k.secret)
 	k.ciphertext = nil
-	k.decapsulated[string(ciphertext)] = bytes.Clone(secret)
 	return ciphertext, secret, nil
 }
 
-func (k *recordedKEM) Decapsulate(_, ciphertext []byte) ([]byte, error) {
-	secret, ok := k.decapsulated[string(ciphertext)]
-	if !ok {
-		k.t.Fatal("unknown KEM ciphertext")
-	}
-	return bytes.Clone(secret), nil
-}
-
-func newRecordedKEM(t testing.TB) *recordedKEM {
-	return &recordedKEM{t: t, decapsulated: map[string][]byte{}}
-}
+func newRecordedKEM(t testing.TB) *recordedKEM { return &recordedKEM{t: t} }
 
 // next sets what the coming step must choose.
 func (k *recordedKEM) next(v *vectorKEM) {

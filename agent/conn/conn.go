@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/link"
+	"github.com/coterie-im/coterie/agent/ratchet"
 	"github.com/coterie-im/coterie/internal/kv"
 )
 
@@ -67,31 +69,150 @@ type JoinOptions struct {
 // which operations are under way.
 type Conn struct {
 	id ID
+	state
+	ratchet *ratchet.State
+	gone    bool // deleted
+
+	heads  map[uint8]*outgoing // by slot of the send queue: oldest message, if it was looked up
+	issued map[Op]bool         // operations under way; not stored
+	wake   time.Time
+}
+
+func newConn(id ID) *Conn {
+	return &Conn{id: id, heads: map[uint8]*outgoing{}, issued: map[Op]bool{}}
 }
 
 // Create starts a connection as initiator, or a contact address. LinkReady follows when its queue exists.
-func Create(env Env, id ID, o CreateOptions) (*Conn, []Effect) { return nil, nil }
+func Create(env Env, id ID, o CreateOptions) (*Conn, []Effect) {
+	s := newConn(id).begin(env)
+	if o.Kind == link.Contact {
+		s.create(address, o)
+	} else {
+		s.create(initiator, o)
+	}
+	return s.Conn, s.finish()
+}
 
 // Join starts a connection from a link: as joiner of an invitation, or as requester at a contact address, which makes an
 // own invitation and posts it; the requester then gets a Confirmation and must Allow it. The error is CodeVersion for a
 // link of incompatible versions, CodeLink for keys that cannot be agreed with, CodeLarge, or what Info returned; then
 // nothing was stored.
-func Join(env Env, id ID, o JoinOptions) (*Conn, []Effect, error) { return nil, nil, nil }
+func Join(env Env, id ID, o JoinOptions) (*Conn, []Effect, error) {
+	s := newConn(id).begin(env)
+	if err := s.join(o); err != nil {
+		return nil, nil, err
+	}
+	return s.Conn, s.finish(), nil
+}
 
 // Load brings a connection back from its records. ErrNotFound if there are none; any other error means that the records
 // are damaged.
-func Load(id ID, tx kv.Tx) (*Conn, error) { return nil, nil }
+func Load(id ID, tx kv.Tx) (*Conn, error) {
+	b, ok := tx.Get([]byte{recordState})
+	if !ok {
+		return nil, ErrNotFound
+	}
+	st, err := decodeState(b)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(id)
+	c.state = *st
+	if c.hasRatchet {
+		if c.ratchet, err = ratchet.Load(tx, []byte{recordRatchet}, nil); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return c, nil
+}
 
 // Step handles one input. An error, always an *Error, refuses a call of the client: then nothing has changed. All other
 // inputs are handled without error; what is wrong with them comes as a Failure event.
-func (c *Conn) Step(env Env, in Input) ([]Effect, error) { return nil, nil }
+func (c *Conn) Step(env Env, in Input) ([]Effect, error) {
+	s := c.begin(env)
+	if refused := s.handle(in); refused != nil {
+		return nil, refused
+	}
+	return s.finish(), nil
+}
+
+// handle dispatches an input. The result refuses a call of the client.
+func (s *step) handle(in Input) *Error {
+	switch in := in.(type) {
+	case QueueCreated:
+		if s.resolve(in.Op) {
+			s.queueCreated(in)
+		}
+	case OperationDone:
+		if s.resolve(in.Op) {
+			s.done(in.Op)
+		}
+	case OperationFailed:
+		if s.resolve(in.Op) {
+			s.failed(in)
+		}
+	case Received:
+		s.received(in)
+	case Retry:
+		s.retryNow()
+	case Delete:
+		s.delete(in.Wait)
+	case Tick:
+	default:
+		return s.call(in)
+	}
+	return nil
+}
+
+// call handles what the client can be refused.
+func (s *step) call(in Input) *Error {
+	if s.gone {
+		return refuse(CodeNotFound, "connection is deleted")
+	}
+	switch in := in.(type) {
+	case Allow:
+		return s.allow(in)
+	case Send:
+		return s.queueMessage(in)
+	case AckMessage:
+		return s.acknowledged(in)
+	case Answered:
+		return s.answered(in)
+	default:
+		return refuse(CodeProhibited, "unknown call")
+	}
+}
+
+// resolve notes that an operation is not under way any more.
+func (s *step) resolve(op Op) bool {
+	delete(s.issued, op)
+	return !s.gone
+}
 
 // Pending returns all operations that are still to be done and due, as if none was under way, and subscriptions of all
 // queues. It is for the time after Load.
-func (c *Conn) Pending(env Env) []Effect { return nil }
+func (c *Conn) Pending(env Env) []Effect {
+	s := c.begin(env)
+	if s.gone {
+		return nil
+	}
+	s.issued = map[Op]bool{}
+	if s.deletion == notDeleting {
+		for i := range s.receive {
+			if q := &s.receive[i]; q.status != queueMissing {
+				op := Op{opSubscribe, q.slot, 0}
+				s.effects = append(s.effects, Subscribe{op, q.recipient()})
+			}
+		}
+	} else {
+		s.dropMissing()
+	}
+	return s.finish()
+}
 
-// NextWake tells when the connection wants a Tick; the zero time means never.
-func (c *Conn) NextWake() time.Time { return time.Time{} }
+// NextWake tells when the connection wants a Tick; the zero time means never. After Load it is known once Pending was
+// called.
+func (c *Conn) NextWake() time.Time { return c.wake }
 
 // ID returns the connection's ID.
 func (c *Conn) ID() ID { return c.id }

@@ -1,6 +1,92 @@
 package conn
 
-// sealer makes the body of a message. It holds copies only, so it is safe in any goroutine.
-type sealer struct{}
+import (
+	"fmt"
 
-func (s sealer) seal() ([]byte, error) { return nil, nil }
+	"github.com/coterie-im/coterie/agent/envelope"
+	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/box"
+	"github.com/coterie-im/coterie/internal/keys"
+	"github.com/coterie-im/coterie/internal/wire"
+	"github.com/coterie-im/coterie/queue"
+)
+
+// sealer makes the body of a message. It holds nothing that changes, so it is safe in any goroutine.
+type sealer struct {
+	client envelope.Client // version, key and nonce
+	header envelope.PrivateHeader
+	secret box.Secret
+
+	agent  queue.Version
+	kind   messageKind // confirmation, or any other for a message envelope
+	params []byte      // of a confirmation
+
+	keys []byte // ratchet.MessageKeys; nil: envelope is complete
+	text []byte // plaintext without body
+	body []byte
+
+	complete []byte // envelope of an invitation
+}
+
+func (s sealer) seal() ([]byte, error) {
+	inner := s.complete
+	if s.keys != nil {
+		sealed, err := s.sealRatchet()
+		if err != nil {
+			return nil, err
+		}
+		inner = sealed
+	}
+	return s.client.Seal(&s.secret, s.header, inner)
+}
+
+// sealRatchet makes the agent envelope around the ratchet message.
+func (s sealer) sealRatchet() ([]byte, error) {
+	k, err := ratchet.DecodeMessageKeys(s.keys)
+	if err != nil {
+		return nil, fmt.Errorf("keys of outgoing message: %w", err)
+	}
+	defer k.Clear()
+	plain := append(append(make([]byte, 0, len(s.text)+len(s.body)), s.text...), s.body...)
+	sealed, err := k.Seal(nil, plain)
+	if err != nil {
+		return nil, fmt.Errorf("outgoing message: %w", err)
+	}
+	if s.kind != kindConfirmation {
+		return (&envelope.Message{Agent: s.agent, Sealed: sealed}).Append(nil), nil
+	}
+	c := &envelope.Confirmation{Agent: s.agent, Sealed: sealed}
+	if len(s.params) > 0 {
+		r := wire.NewReader(s.params)
+		p := ratchet.ReadSingle(r)
+		if err := r.Done(); err != nil {
+			return nil, fmt.Errorf("parameters of outgoing confirmation: %w", err)
+		}
+		c.Keys = &p
+	}
+	return c.Append(nil), nil
+}
+
+// sealerOf prepares the delivery of a queued message. Each attempt has a nonce of its own.
+func (s *step) sealerOf(q *sendQueue, m *outgoing) sealer {
+	x := sealer{
+		client: envelope.Client{Version: q.client},
+		secret: q.secret,
+		agent:  s.env.supports().agent.Max,
+		kind:   m.kind,
+		keys:   m.keys,
+		text:   m.text,
+	}
+	randomBytes(s.env.Rand, x.client.Nonce[:])
+	if m.kind == kindConfirmation {
+		x.client.Key = q.dh
+		x.agent, x.params = m.agent, m.params
+		if m.keyed {
+			x.header.SenderKey = keys.FromEd25519(publicKey(q.key))
+		}
+	}
+	if len(m.body) > 0 {
+		x.body = s.env.Bodies.Get(m.body)
+	}
+	return x
+}

@@ -1,0 +1,174 @@
+package conn
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/coterie-im/coterie/agent/envelope"
+	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/wire"
+	"github.com/coterie-im/coterie/queue"
+)
+
+// messageKind is what an outgoing message is; it decides about its flag and what its failure means. Numbers are stored:
+// never change or reuse one.
+type messageKind uint8
+
+const (
+	kindConfirmation messageKind = iota + 1
+	kindHello
+	kindClient
+	kindReceipts
+	kindContinue
+)
+
+// notifies tells whether messages of the kind ask for a notification; the client decides for its own.
+func (k messageKind) notifies() bool { return k == kindConfirmation || k == kindHello }
+
+// outgoing is a message that waits to be delivered. Its number, header and keys are fixed; the body is encrypted when it
+// is delivered.
+type outgoing struct {
+	id      int64 // as the client counts; orders the outbox
+	number  int64 // on the wire
+	kind    messageKind
+	notify  bool
+	ref     string // the client's
+	created time.Time
+	keys    []byte // ratchet.MessageKeys
+	text    []byte // plaintext without the client's body
+	body    []byte // reference of the client's body in Bodies; empty: none
+
+	// Of confirmations only.
+	agent  queue.Version
+	params []byte // the joiner's, for one version; empty: the initiator's confirmation
+	keyed  bool   // with the own authorization key in the private header, and sent without authorization
+
+	retry retry
+}
+
+const outgoingFormat = 1
+
+func (m *outgoing) append(dst []byte) []byte {
+	dst = append(dst, outgoingFormat, byte(m.kind))
+	dst = wire.AppendI64(wire.AppendI64(dst, m.id), m.number)
+	dst = wire.AppendStr8(wire.AppendBool(dst, m.notify), []byte(m.ref))
+	dst = wire.AppendStr16(appendTime(dst, m.created), m.keys)
+	dst = wire.AppendStr8(wire.AppendStr16(dst, m.text), m.body)
+	dst = wire.AppendStr16(wire.AppendU16(dst, uint16(m.agent)), m.params)
+	return m.retry.append(wire.AppendBool(dst, m.keyed))
+}
+
+// decodeOutgoing reads what append wrote; ErrDamaged for everything else.
+func decodeOutgoing(b []byte) (*outgoing, error) {
+	r := wire.NewReader(b)
+	if r.U8() != outgoingFormat {
+		return nil, fmt.Errorf("%w: unknown format of outgoing message", ErrDamaged)
+	}
+	m := &outgoing{
+		kind: messageKind(enum(r, byte(kindConfirmation), byte(kindContinue))),
+		id:   r.I64(), number: r.I64(),
+		notify: r.Bool(), ref: string(r.Str8()),
+		created: readTime(r), keys: copied(r.Str16()),
+		text: copied(r.Str16()), body: copied(r.Str8()),
+		agent: queue.Version(r.U16()), params: copied(r.Str16()),
+		keyed: r.Bool(), retry: readRetry(r),
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("%w: outgoing message: %w", ErrDamaged, err)
+	}
+	return m, nil
+}
+
+func outboxPrefix(slot uint8) []byte { return []byte{recordOutbox, slot} }
+
+func outboxName(slot uint8, id int64) []byte {
+	return wire.AppendI64(outboxPrefix(slot), id)
+}
+
+// head returns the oldest message that waits for a queue, nil if there is none.
+func (s *step) head(q *sendQueue) *outgoing {
+	if m := s.heads[q.slot]; m != nil || q.queued == 0 {
+		return m
+	}
+	var m *outgoing
+	s.env.Tx.Scan(outboxPrefix(q.slot), nil, func(_, value []byte) bool {
+		m = s.decodedOutgoing(value)
+		return false
+	})
+	s.heads[q.slot] = m
+	return m
+}
+
+// decodedOutgoing decodes a record that must be well-formed.
+func (s *step) decodedOutgoing(b []byte) *outgoing {
+	m, err := decodeOutgoing(b)
+	if err != nil {
+		s.damaged(err)
+	}
+	return m
+}
+
+// outbox returns all messages that wait for a queue, oldest first.
+func (s *step) outbox(q *sendQueue) (all []*outgoing) {
+	s.env.Tx.Scan(outboxPrefix(q.slot), nil, func(_, value []byte) bool {
+		all = append(all, s.decodedOutgoing(value))
+		return true
+	})
+	return all
+}
+
+// keep stores a message's new retry times.
+func (s *step) keep(q *sendQueue, m *outgoing) {
+	s.env.Tx.Put(outboxName(q.slot, m.id), m.append(nil))
+}
+
+// drop removes a message from the outbox.
+func (s *step) drop(q *sendQueue, m *outgoing) {
+	s.env.Tx.Delete(outboxName(q.slot, m.id))
+	if len(m.body) > 0 {
+		s.env.Bodies.Release(m.body)
+	}
+	if h := s.heads[q.slot]; h != nil && h.id == m.id {
+		s.heads[q.slot] = nil
+	}
+	q.queued--
+}
+
+// plaintext is what a message says: a fixed part, and the client's body, which is stored elsewhere.
+type plaintext struct{ text, body []byte }
+
+// enqueue fixes number, header and keys of a message and stores it for delivery. complete makes its plaintext from the
+// number and the hash of the message before it. The error is ratchet.ErrChainExhausted; then nothing has changed.
+func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(number int64, previous []byte) plaintext) (*outgoing, error) {
+	keys, err := s.ratchet.NextSending(ratchet.PQKeep, padded)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Clear()
+	s.lastID++
+	s.sentID++
+	p := complete(s.sentID, s.sentHash)
+	m.id, m.number, m.created = s.lastID, s.sentID, s.now
+	m.text, m.keys = p.text, keys.AppendBinary(nil)
+	hash := envelope.Hash(append(append(make([]byte, 0, len(p.text)+len(p.body)), p.text...), p.body...))
+	s.sentHash = hash[:]
+	if m.kind == kindClient {
+		m.body = s.env.Bodies.Add(p.body)
+		s.rememberSent(&m, hash)
+	}
+	s.keep(q, &m)
+	q.queued++
+	return &m, nil
+}
+
+// enqueueContent queues a message of the agent's own.
+func (s *step) enqueueContent(kind messageKind, content envelope.Content) {
+	q := &s.send[0]
+	m := outgoing{kind: kind, notify: kind.notifies()}
+	_, err := s.enqueue(q, m, envelope.MessageLength(s.pq, s.agent), func(number int64, previous []byte) plaintext {
+		return plaintext{text: envelope.Numbered{Number: number, Previous: previous, Content: content}.Append(nil)}
+	})
+	if err != nil {
+		s.fail(&Error{Code: CodeInternal, Kind: OurFault, Detail: err.Error()})
+	}
+}

@@ -1,0 +1,255 @@
+package conn
+
+import "github.com/coterie-im/coterie/agent/link"
+
+// done is the success of an operation other than NEW. Results of operations that the state does not ask for any more are
+// ignored.
+func (s *step) done(op Op) {
+	switch op.kind {
+	case opKey:
+		if q := s.receiveSlot(op.slot); q != nil && q.status == queueConfirmed {
+			q.status, q.retry = queueSecured, retry{}
+		}
+	case opSecure:
+		if q := s.sendSlot(op.slot); q != nil && q.status == queueNew {
+			q.status, q.retry = queueSecured, retry{}
+		}
+	case opPost:
+		if s.phase == requesting {
+			s.posted()
+		}
+	case opSend:
+		q := s.sendSlot(op.slot)
+		if q == nil {
+			return
+		}
+		if m := s.head(q); m != nil && uint64(m.id) == op.number {
+			s.delivered(q, m)
+		}
+	case opAck:
+		if q := s.receiveSlot(op.slot); q != nil && q.arrivals == op.number {
+			q.ack, q.ackRetry = "", retry{}
+		}
+	case opDelete:
+		if q := s.receiveSlot(op.slot); q != nil && s.deletion != notDeleting {
+			s.queueGone(q, nil)
+		}
+	}
+}
+
+// posted goes on once a requester's invitation is at the relay of the contact address.
+func (s *step) posted() {
+	s.phase, s.stalled = invited, ""
+	s.info, s.post = nil, nil
+	s.emit(Joined{})
+}
+
+// delivered goes on once a message is at the peer's relay.
+func (s *step) delivered(q *sendQueue, m *outgoing) {
+	s.drop(q, m)
+	switch m.kind {
+	case kindConfirmation:
+		s.confirmationDelivered(q)
+	case kindHello:
+		q.status = queueActive
+		if s.phase == greeting && s.earlyHello {
+			s.connect()
+		}
+	case kindClient:
+		s.emit(Sent{m.id, m.ref})
+	}
+}
+
+func (s *step) confirmationDelivered(q *sendQueue) {
+	switch {
+	case s.phase == confirming:
+		q.status = queueConfirmed
+		s.phase = joined
+		s.emit(Joined{SendReady: q.fast() && s.agent >= agentEarlySend})
+	case s.phase == answering && q.fast():
+		q.status = queueActive
+		s.connect()
+	case s.phase == answering:
+		q.status = queueConfirmed
+		s.phase = greeting
+	}
+}
+
+// failed is the failure of an operation.
+func (s *step) failed(in OperationFailed) {
+	op := in.Op
+	switch op.kind {
+	case opNew:
+		if q := s.receiveSlot(op.slot); q != nil && q.status == queueMissing && q.attempt == op.number {
+			s.newFailed(q, in)
+		}
+	case opKey:
+		if q := s.receiveSlot(op.slot); q != nil && q.status == queueConfirmed {
+			s.jobFailed(&q.retry, in)
+		}
+	case opSecure:
+		if q := s.sendSlot(op.slot); q != nil && q.status == queueNew {
+			s.jobFailed(&q.retry, in)
+		}
+	case opPost:
+		if s.phase == requesting {
+			s.jobFailed(&s.post.retry, in)
+		}
+	case opSend:
+		q := s.sendSlot(op.slot)
+		if q == nil {
+			return
+		}
+		if m := s.head(q); m != nil && uint64(m.id) == op.number {
+			s.undelivered(q, m, in)
+		}
+	case opAck:
+		if q := s.receiveSlot(op.slot); q != nil && q.arrivals == op.number {
+			s.ackFailed(q, in)
+		}
+	case opDelete:
+		if q := s.receiveSlot(op.slot); q != nil && s.deletion != notDeleting {
+			s.deleteFailed(q, in)
+		}
+	case opSubscribe:
+		if !in.transient() {
+			s.fail(refuse(in.Code, "subscription"))
+		}
+	}
+}
+
+// transient tells whether the operation can succeed later without anybody doing anything.
+func (in OperationFailed) transient() bool { return in.Class == Temporary || in.Class == Host }
+
+// jobFailed schedules an operation of the handshake again, or gives it up until Retry.
+func (s *step) jobFailed(r *retry, in OperationFailed) {
+	if in.transient() {
+		r.after(s.now, fastIntervals)
+		return
+	}
+	s.stall(in.Code)
+}
+
+// stall gives a step of the handshake up until Retry.
+func (s *step) stall(code Code) {
+	s.stalled = code
+	s.fail(refuse(code, "handshake stopped"))
+}
+
+// newFailed makes new keys for the next attempt, which may go to another relay.
+func (s *step) newFailed(q *receiveQueue, in OperationFailed) {
+	if s.deletion != notDeleting {
+		s.removeReceive(q)
+		return
+	}
+	q.key, q.relay, q.dh = newSigningKey(s.env.Rand), newAgreementKey(s.env.Rand), newAgreementKey(s.env.Rand)
+	q.attempt++
+	q.tries++
+	s.jobFailed(&q.retry, in)
+}
+
+// undelivered decides about a message that was not delivered.
+func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
+	reason := &Error{Code: in.Code, Kind: OurFault}
+	if m.kind == kindConfirmation && !in.transient() {
+		s.confirmationRefused(q, m, in.Code)
+		return
+	}
+	v, rule := judge(in.Class, m.created, s.now)
+	switch v {
+	case tryAgain, warnAndTry:
+		m.retry.after(s.now, rule)
+		s.keep(q, m)
+		if v == warnAndTry && m.kind == kindClient {
+			s.emit(SendWarning{m.id, m.ref, reason})
+		}
+		return
+	case giveUp, giveUpOlder:
+		s.abandon(q, m, reason)
+		if in.Class == Auth && s.deletion == deletingAfterDelivery {
+			s.deletion = deleting
+		}
+	}
+	if v == giveUpOlder {
+		s.abandonOlder(q, in, reason)
+	}
+}
+
+// confirmationRefused: the initiator's is final, the joiner's can be repeated as it is.
+func (s *step) confirmationRefused(q *sendQueue, m *outgoing, code Code) {
+	if s.role == joiner {
+		s.stall(code)
+		return
+	}
+	s.giveUp(over(CodeNotAvailable, string(code)))
+}
+
+// abandon gives a message up.
+func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error) {
+	switch m.kind {
+	case kindClient:
+		s.drop(q, m)
+		s.emit(SendFailed{m.id, m.ref, reason})
+	case kindConfirmation, kindHello:
+		s.giveUp(over(CodeNotAvailable, string(reason.Code)))
+	default:
+		s.drop(q, m)
+		s.fail(reason)
+	}
+}
+
+// abandonOlder gives up what waits behind a message that was given up because of its age and is as old itself.
+func (s *step) abandonOlder(q *sendQueue, in OperationFailed, reason *Error) {
+	for _, m := range s.outbox(q) {
+		if v, _ := judge(in.Class, m.created, s.now); v != giveUpOlder || s.phase == failed {
+			return
+		}
+		s.abandon(q, m, reason)
+	}
+}
+
+// ackFailed tries again, because the relay delivers nothing else before. A relay that does not know the message has
+// nothing to acknowledge.
+func (s *step) ackFailed(q *receiveQueue, in OperationFailed) {
+	if in.transient() {
+		q.ackRetry.after(s.now, fastIntervals)
+		return
+	}
+	q.ack, q.ackRetry = "", retry{}
+	s.fail(refuse(in.Code, "acknowledgement"))
+}
+
+// retryNow makes everything due.
+func (s *step) retryNow() {
+	s.stalled = ""
+	for i := range s.receive {
+		s.receive[i].retry, s.receive[i].ackRetry = retry{}, retry{}
+	}
+	if s.post != nil {
+		s.post.retry = retry{}
+	}
+	for i := range s.send {
+		q := &s.send[i]
+		q.retry = retry{}
+		if m := s.head(q); m != nil {
+			m.retry.next = s.now
+			s.keep(q, m)
+		}
+	}
+}
+
+// wakeDelivery makes a queue's oldest message due: the peer says that there is room again.
+func (s *step) wakeDelivery(a link.Address) bool {
+	for i := range s.send {
+		q := &s.send[i]
+		if !q.address().Same(a) {
+			continue
+		}
+		if m := s.head(q); m != nil && !m.retry.due(s.now) {
+			m.retry.next = s.now
+			s.keep(q, m)
+		}
+		return true
+	}
+	return false
+}

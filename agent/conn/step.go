@@ -1,0 +1,84 @@
+package conn
+
+import (
+	"crypto/ed25519"
+	"time"
+
+	"github.com/coterie-im/coterie/agent/ratchet"
+)
+
+// step is one input being handled.
+type step struct {
+	*Conn
+	env     Env
+	now     time.Time // env.Now in milliseconds, as it is stored
+	effects []Effect
+}
+
+func (c *Conn) begin(env Env) *step {
+	return &step{Conn: c, env: env, now: env.Now.UTC().Truncate(time.Millisecond)}
+}
+
+// emit adds an event.
+func (s *step) emit(e Event) { s.effects = append(s.effects, e) }
+
+// fail reports an error that belongs to no call.
+func (s *step) fail(err *Error) { s.emit(Failure{err}) }
+
+// damaged reports records that do not parse, which only a broken store or program can cause.
+func (s *step) damaged(err error) {
+	s.fail(&Error{Code: CodeInternal, Kind: Over, Detail: err.Error()})
+	s.phase = failed
+}
+
+// finish lets the handshake go on, derives operations from the state and stores everything.
+func (s *step) finish() []Effect {
+	s.advance()
+	s.endDeletion()
+	if !s.gone {
+		s.operate()
+		s.save()
+	}
+	return s.effects
+}
+
+func (s *step) save() {
+	s.env.Tx.Put([]byte{recordState}, s.state.append(nil))
+	if s.ratchet != nil {
+		s.ratchet.Save(s.env.Tx, []byte{recordRatchet})
+	}
+}
+
+// erase removes all records; the connection is gone.
+func (s *step) erase() {
+	for i := range s.send {
+		for _, m := range s.outbox(&s.send[i]) {
+			if m != nil && len(m.body) > 0 {
+				s.env.Bodies.Release(m.body)
+			}
+		}
+	}
+	var names [][]byte
+	s.env.Tx.Scan(nil, nil, func(name, _ []byte) bool {
+		names = append(names, append([]byte(nil), name...))
+		return true
+	})
+	for _, name := range names {
+		s.env.Tx.Delete(name)
+	}
+	s.ratchet, s.heads, s.issued, s.wake = nil, nil, nil, time.Time{}
+	s.gone = true
+}
+
+func publicKey(seed [ed25519.SeedSize]byte) ed25519.PublicKey {
+	return ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
+}
+
+// ratchetOptions are those of every agreement: no KEM yet.
+func (e Env) ratchetOptions() ratchet.Options {
+	return ratchet.Options{MaxVersion: e.supports().ratchet}
+}
+
+func (e Env) ratchetRange() ratchet.VersionRange {
+	return ratchet.VersionRange{Min: ratchet.MinVersion, Max: e.supports().ratchet}
+}

@@ -1,8 +1,10 @@
 package oplog
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -50,4 +52,69 @@ func (p person) sign(t testing.TB, b Body) *Op {
 		t.Fatal(err)
 	}
 	return op
+}
+
+// story is a log that grows by operations with given parents, without signatures.
+type story struct {
+	t testing.TB
+	l *Log
+}
+
+func newStory(t testing.TB, p Policy) *story {
+	return &story{t, start(nil, unsigned(t, Body{Author: named("F"), Action: &Genesis{Policy: p}}))}
+}
+
+func unsigned(t testing.TB, b Body) *Op {
+	t.Helper()
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Op{Body: b, id: Hash(labelID, raw), raw: raw}
+}
+
+// try makes an operation on top of the given ones.
+func (s *story) try(author string, a Action, on ...ID) (ID, Reason) {
+	s.t.Helper()
+	heads := s.l.unimplied(s.l.indexes(on))
+	b := Body{
+		Group: s.l.Group(), Author: named(author), Seq: s.l.nextSeq(named(author), s.l.closure(heads)),
+		Parents: s.l.ids(heads), Action: a,
+	}
+	sortIDs(b.Parents)
+	op := unsigned(s.t, b)
+	return op.id, s.l.admitUnsigned(op)
+}
+
+func (s *story) put(author string, a Action, on ...ID) ID {
+	s.t.Helper()
+	id, r := s.try(author, a, on...)
+	if r != ReasonNone {
+		s.t.Fatal("refused:", r)
+	}
+	return id
+}
+
+// add lets F add members one behind the other.
+func (s *story) add(on ID, role Role, names ...string) ID {
+	s.t.Helper()
+	for _, n := range names {
+		on = s.put("F", &Add{Member: named(n), Role: role}, on)
+	}
+	return on
+}
+
+func (s *story) members() string {
+	var b strings.Builder
+	for _, m := range s.l.State().Members() {
+		b.Write(bytes.TrimRight(m.Key[:], "\x00"))
+	}
+	return b.String()
+}
+
+func (s *story) expect(members string) {
+	s.t.Helper()
+	if got := s.members(); got != members {
+		s.t.Fatalf("members %s, want %s", got, members)
+	}
 }

@@ -83,9 +83,9 @@ func (s *step) acknowledged(in AckMessage) *Error {
 	if m == nil || s.deletion != notDeleting {
 		return refuse(CodeNotFound, "message")
 	}
-	receipt := envelope.Receipts{{Number: m.number, Hash: m.hash[:], Info: in.ReceiptInfo}}
+	receipt := envelope.Receipt{Number: m.number, Hash: m.hash[:], Info: in.ReceiptInfo}
 	if in.Receipt {
-		longest := envelope.Numbered{Previous: m.hash[:], Content: receipt}
+		longest := envelope.Numbered{Previous: m.hash[:], Content: envelope.Receipts{receipt}}
 		switch {
 		case len(m.items) > 0:
 			return refuse(CodeProhibited, "receipt of a receipt")
@@ -102,8 +102,8 @@ func (s *step) acknowledged(in AckMessage) *Error {
 	if q := s.receiveSlot(m.slot); q != nil && q.waits == m.id {
 		s.acknowledge(q)
 	}
-	if in.Receipt && s.agent >= agentReceipts && s.sendable() == nil {
-		s.enqueueContent(kindReceipts, receipt)
+	if in.Receipt && s.agent >= agentReceipts {
+		s.owe(m.id, receipt)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ const (
 	MaxOutbox   = 10_000 // messages that wait to be sent; more are refused with CodeBusy
 	MaxRequests = 256    // unanswered requests at a contact address; the oldest is forgotten
 	MaxUnacked  = 128    // messages that the client has not acknowledged; more stay at the relay
+	MaxOwed     = 128    // receipts that wait for the connection to be made; more are not sent
 	MaxRef      = 255    // bytes of a client's reference
 )
 

@@ -179,6 +179,59 @@ func (s *step) sentByNumber(number int64) *sentMessage {
 	return m
 }
 
+// owe keeps a receipt for a message until it can be sent, which is at once except before the connection is made. Beyond
+// MaxOwed it is forgotten.
+func (s *step) owe(id int64, r envelope.Receipt) {
+	if s.owed >= MaxOwed {
+		return
+	}
+	s.owed++
+	s.env.Tx.Put(wire.AppendI64([]byte{recordOwed}, id), appendOwed(nil, r))
+}
+
+const owedFormat = 1
+
+func appendOwed(dst []byte, r envelope.Receipt) []byte {
+	dst = wire.AppendI64(append(dst, owedFormat), r.Number)
+	return append(wire.AppendStr8(dst, r.Hash), r.Info...)
+}
+
+// decodeOwed reads what appendOwed wrote; ErrDamaged for everything else.
+func decodeOwed(b []byte) (envelope.Receipt, error) {
+	r := wire.NewReader(b)
+	if r.U8() != owedFormat {
+		return envelope.Receipt{}, fmt.Errorf("%w: unknown format of receipt", ErrDamaged)
+	}
+	o := envelope.Receipt{Number: r.I64(), Hash: copied(r.Str8()), Info: copied(r.Rest())}
+	if err := r.Done(); err != nil {
+		return envelope.Receipt{}, fmt.Errorf("%w: receipt: %w", ErrDamaged, err)
+	}
+	return o, nil
+}
+
+// sendOwed sends the receipts that could not be sent before.
+func (s *step) sendOwed() {
+	if s.owed == 0 || s.sendable() != nil {
+		return
+	}
+	var names [][]byte
+	var owed []envelope.Receipt
+	s.env.Tx.Scan([]byte{recordOwed}, nil, func(name, value []byte) bool {
+		r, err := decodeOwed(value)
+		if err != nil {
+			s.damaged(err)
+			return false
+		}
+		names, owed = append(names, copied(name)), append(owed, r)
+		return true
+	})
+	for i, name := range names {
+		s.env.Tx.Delete(name)
+		s.enqueueContent(kindReceipts, envelope.Receipts{owed[i]})
+	}
+	s.owed = 0
+}
+
 func hashName(h [32]byte) []byte { return append([]byte{recordHash}, h[:]...) }
 
 func hashTimeName(ms uint64, h []byte) []byte {

@@ -61,7 +61,7 @@ func (s *step) operateDelivery(q *sendQueue) {
 		return
 	}
 	s.issue(Op{opSend, q.slot, uint64(m.id)}, &m.retry, func(op Op) Operation {
-		return Deliver{op, q.sender(!m.keyed), m.notify, s.sealerOf(q, m)}
+		return Deliver{op, q.sender(!m.keyed || m.signed), m.notify, s.sealerOf(q, m)}
 	})
 }
 

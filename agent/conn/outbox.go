@@ -41,7 +41,8 @@ type outgoing struct {
 	// Of confirmations only.
 	agent  queue.Version
 	params []byte // the joiner's, for one version; empty: the initiator's confirmation
-	keyed  bool   // with the own authorization key in the private header, and sent without authorization
+	keyed  bool   // with the own authorization key in the private header, and at first sent without authorization
+	signed bool   // sent with authorization nevertheless, see confirmationRefused
 
 	retry retry
 }
@@ -55,7 +56,7 @@ func (m *outgoing) append(dst []byte) []byte {
 	dst = wire.AppendStr16(appendTime(dst, m.created), m.keys)
 	dst = wire.AppendStr8(wire.AppendStr16(dst, m.text), m.body)
 	dst = wire.AppendStr16(wire.AppendU16(dst, uint16(m.agent)), m.params)
-	return m.retry.append(wire.AppendBool(dst, m.keyed))
+	return m.retry.append(wire.AppendBool(wire.AppendBool(dst, m.keyed), m.signed))
 }
 
 // decodeOutgoing reads what append wrote; ErrDamaged for everything else.
@@ -71,7 +72,7 @@ func decodeOutgoing(b []byte) (*outgoing, error) {
 		created: readTime(r), keys: copied(r.Str16()),
 		text: copied(r.Str16()), body: copied(r.Str8()),
 		agent: queue.Version(r.U16()), params: copied(r.Str16()),
-		keyed: r.Bool(), retry: readRetry(r),
+		keyed: r.Bool(), signed: r.Bool(), retry: readRetry(r),
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: outgoing message: %w", ErrDamaged, err)

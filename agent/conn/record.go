@@ -19,6 +19,7 @@ const (
 	recordSent     = 's' // u64 sender's number: sent client message, for receipts
 	recordHash     = 'h' // SHA-256 of a received ratchet message → u64 milliseconds
 	recordHashTime = 'x' // u64 milliseconds, SHA-256: the same by age
+	recordOwed     = 'v' // u64 ID: receipt that cannot be sent yet
 	recordRequest  = 'q' // u64 number: request at a contact address
 )
 
@@ -46,8 +47,8 @@ func (s *state) append(dst []byte) []byte {
 	dst = wire.AppendI64(wire.AppendI64(wire.AppendI64(dst, s.lastID), s.sentID), s.receivedID)
 	dst = wire.AppendStr8(wire.AppendStr8(dst, s.sentHash), s.receivedHash)
 	dst = append(dst, byte(s.resync))
-	dst = wire.AppendU32(wire.AppendU32(dst, s.unacked), s.requests)
-	dst = wire.AppendU64(dst, s.request)
+	dst = wire.AppendU32(wire.AppendU32(wire.AppendU32(dst, s.unacked), s.owed), s.requests)
+	dst = wire.AppendU64(dst, s.lastRequest)
 	dst = appendTime(append(dst, byte(s.deletion)), s.deleteBy)
 	dst = append(dst, byte(len(s.receive)))
 	for i := range s.receive {
@@ -82,7 +83,8 @@ func decodeState(b []byte) (*state, error) {
 	s.lastID, s.sentID, s.receivedID = r.I64(), r.I64(), r.I64()
 	s.sentHash, s.receivedHash = readHash(r), readHash(r)
 	s.resync = Resync(enum(r, byte(ResyncOK), byte(ResyncAgreed)))
-	s.unacked, s.requests, s.request = r.U32(), r.U32(), r.U64()
+	s.unacked, s.owed = r.U32(), r.U32()
+	s.requests, s.lastRequest = r.U32(), r.U64()
 	s.deletion = deletion(enum(r, byte(notDeleting), byte(deletingAfterDelivery)))
 	s.deleteBy = readTime(r)
 	for range r.U8() {

@@ -213,4 +213,3 @@ func (q *relayQueue) deliver() Received {
 	}
 	return Received{Queue: q.recipient, ID: m.id, Body: sealed}
 }
-

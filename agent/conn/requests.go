@@ -41,12 +41,12 @@ func requestName(number uint64) []byte { return wire.AppendU64([]byte{recordRequ
 
 // keepRequest stores a request and returns its ID. Beyond MaxRequests the oldest is forgotten.
 func (s *step) keepRequest(link string, info []byte) (id string) {
-	s.request++
+	s.lastRequest++
 	b := make([]byte, 12)
-	binary.BigEndian.PutUint64(b, s.request)
+	binary.BigEndian.PutUint64(b, s.lastRequest)
 	randomBytes(s.env.Rand, b[8:])
 	id = base64.RawURLEncoding.EncodeToString(b)
-	s.env.Tx.Put(requestName(s.request), (&storedRequest{id, link, info}).append(nil))
+	s.env.Tx.Put(requestName(s.lastRequest), (&storedRequest{id, link, info}).append(nil))
 	if s.requests++; s.requests <= MaxRequests {
 		return id
 	}

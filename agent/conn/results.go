@@ -152,7 +152,7 @@ func (s *step) newFailed(q *receiveQueue, in OperationFailed) {
 func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
 	reason := &Error{Code: in.Code, Kind: OurFault}
 	if m.kind == kindConfirmation && !in.transient() {
-		s.confirmationRefused(q, m, in.Code)
+		s.confirmationRefused(q, m, in)
 		return
 	}
 	v, rule := judge(in.Class, m.created, s.now)
@@ -175,13 +175,23 @@ func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
 	}
 }
 
-// confirmationRefused: the initiator's is final, the joiner's can be repeated as it is.
-func (s *step) confirmationRefused(q *sendQueue, m *outgoing, code Code) {
-	if s.role == joiner {
-		s.stall(code)
-		return
+// confirmationRefused decides about a confirmation that a relay does not take. One with a key in it is sent without
+// authorization, as long as the peer does not know the key. If it arrived and only the relay's answer was lost, the peer
+// may have set the key meanwhile, and the repeated one is refused; but with authorization it is not, as nobody else can
+// have set this key. Beyond that a refusal is final for the initiator, while the joiner can repeat its confirmation as it
+// is.
+func (s *step) confirmationRefused(q *sendQueue, m *outgoing, in OperationFailed) {
+	switch {
+	case in.Class == Auth && m.keyed && !m.signed:
+		m.signed = true
+		s.keep(q, m)
+	case s.role == joiner:
+		m.signed = false
+		s.keep(q, m)
+		s.stall(in.Code)
+	default:
+		s.giveUp(over(CodeNotAvailable, string(in.Code)))
 	}
-	s.giveUp(over(CodeNotAvailable, string(code)))
 }
 
 // abandon gives a message up.

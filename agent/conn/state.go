@@ -91,9 +91,11 @@ type state struct {
 	receivedHash []byte
 	resync       Resync
 
-	unacked  uint32 // received messages that wait for the client
-	requests uint32 // at a contact address
-	request  uint64 // number of the last one
+	unacked uint32 // received messages that wait for the client
+	owed    uint32 // receipts that cannot be sent yet
+
+	requests    uint32 // unanswered, at a contact address
+	lastRequest uint64 // number of the last one
 
 	deletion deletion
 	deleteBy time.Time // when deletingAfterDelivery ends at the latest

@@ -25,7 +25,18 @@ type world struct {
 	choose func(n int) int
 	// disturb is called after every step of a node and may crash it; nil: nothing happens.
 	disturb func(n *node)
+	// lose decides about each operation that is performed; nil: all arrive.
+	lose func(n *node, op Operation) fate
 }
+
+// fate is what happens to an operation.
+type fate uint8
+
+const (
+	arrives    fate = iota
+	lost            // before the relay does it
+	answerLost      // after that
+)
 
 // memoryBodies are bodies by the hash of their content, counted.
 type memoryBodies map[string]*storedBody
@@ -345,8 +356,23 @@ func (w *world) choices() (do []func()) {
 func (n *node) perform(i int) {
 	op := n.todo[i]
 	n.todo = append(n.todo[:i:i], n.todo[i+1:]...)
-	result := n.w.execute(n, op)
-	n.must(result)
+	n.must(n.w.attempt(n, op))
+}
+
+// attempt executes an operation, or loses it.
+func (w *world) attempt(n *node, op Operation) Input {
+	what := arrives
+	if w.lose != nil {
+		what = w.lose(n, op)
+	}
+	if what == lost {
+		return refused(op, Temporary, "BROKER TIMEOUT")
+	}
+	result := w.execute(n, op)
+	if what == answerLost {
+		return refused(op, Temporary, "BROKER TIMEOUT")
+	}
+	return result
 }
 
 // run lets everything happen until nothing can happen without the clock.
@@ -390,6 +416,15 @@ func (w *world) wait(limit time.Duration) bool {
 		}
 	}
 	return true
+}
+
+// tickle lets the next thing happen.
+func (w *world) tickle() {
+	if do := w.choices(); len(do) > 0 {
+		do[0]()
+	} else {
+		w.wait(time.Hour)
+	}
 }
 
 // settle runs and waits until nothing happens any more within the limit.

@@ -61,13 +61,21 @@ Flags win over environment variables, environment variables over the configurati
 Exit status: 0 success, 1 failure, 2 wrong command line or configuration, 3 aborted by a second signal.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
+		Args:          usageArgs(noCommand),
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("dir", "", "folder of the relay (SMPSERVER_DIR; default "+defaultDir+")")
 	root.AddCommand(newInit(), newStart(), newStatus(), newVersion())
 	return root
+}
+
+// noCommand names a command that does not exist.
+func noCommand(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q", args[0])
+	}
+	return nil
 }
 
 // usageArgs marks complaints about arguments as usage errors.

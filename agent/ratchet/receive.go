@@ -18,12 +18,12 @@ func (s *State) Decrypt(rand io.Reader, b []byte) (plaintext []byte, err error) 
 	if err != nil {
 		return nil, err
 	}
-	h, opened, err := s.openHeader(&m)
+	h, by, err := s.openHeader(&m)
 	if err != nil {
 		return nil, err
 	}
-	if opened.by == skippedKeyFor {
-		k := s.skipped.take(opened.chain, opened.index)
+	if by.key == skippedHeaderKey {
+		k := s.skipped.take(by.chain, by.index)
 		defer k.clear()
 		return s.openBody(&m, &k)
 	}
@@ -33,8 +33,8 @@ func (s *State) Decrypt(rand io.Reader, b []byte) (plaintext []byte, err error) 
 		next.version = max(next.version, min(h.maxVersion, next.maxVersion))
 	}
 	var gap []skippedKey
-	if opened.by == nextHeaderKey {
-		if gap, err = next.skipTo(h.previous, next.canReceive); err != nil {
+	if by.key == nextHeaderKey {
+		if gap, err = next.skipTo(h.previous); err != nil {
 			return nil, err
 		}
 		if err := next.step(rand, &h); err != nil {
@@ -51,7 +51,7 @@ func (s *State) Decrypt(rand io.Reader, b []byte) (plaintext []byte, err error) 
 	s.skipped.add(&oldHeaderKey, gap)
 
 	// From here on what has changed stays, also if the message fails.
-	gap, err = s.skipTo(h.number, true)
+	gap, err = s.skipTo(h.number)
 	if err != nil {
 		return nil, err
 	}
@@ -62,21 +62,21 @@ func (s *State) Decrypt(rand io.Reader, b []byte) (plaintext []byte, err error) 
 }
 
 // openedBy tells which key opened a header, and so what the message is.
-type openedBy int
-
-const (
-	skippedKeyFor openedBy = iota // a message whose key is kept: chain and index are set
-	sameHeaderKey                 // the next or a later message of the receiving chain
-	nextHeaderKey                 // a message of a new chain: ratchet step
-)
-
-type opened struct {
-	by           openedBy
-	chain, index int // in skippedKeys
+type openedBy struct {
+	key          headerKey
+	chain, index int // of the message's key in skippedKeys, with skippedHeaderKey
 }
 
+type headerKey int
+
+const (
+	skippedHeaderKey headerKey = iota // a skipped message whose key is kept
+	sameHeaderKey                     // any other message of the receiving chain
+	nextHeaderKey                     // a message of a new chain: ratchet step
+)
+
 // openHeader tries the header keys of skipped messages, then the current and the next one. ErrHeader if none fits.
-func (s *State) openHeader(m *message) (header, opened, error) {
+func (s *State) openHeader(m *message) (header, openedBy, error) {
 	for i := range s.skipped.chains {
 		c := &s.skipped.chains[i]
 		content, ok := open(&c.headerKey, m.headerIV, m.headerTag, m.headerContent, s.ad[:])
@@ -85,30 +85,30 @@ func (s *State) openHeader(m *message) (header, opened, error) {
 		}
 		h, err := parseHeader(content, m.version)
 		if err != nil {
-			return header{}, opened{}, err
+			return header{}, openedBy{}, err
 		}
 		if index, ok := c.find(h.number); ok {
-			return h, opened{skippedKeyFor, i, index}, nil
+			return h, openedBy{skippedHeaderKey, i, index}, nil
 		}
 		switch {
 		case s.canReceive && subtle.ConstantTimeCompare(c.headerKey[:], s.receiving.headerKey[:]) == 1:
-			return h, opened{by: sameHeaderKey}, nil
+			return h, openedBy{key: sameHeaderKey}, nil
 		case subtle.ConstantTimeCompare(c.headerKey[:], s.nextReceive[:]) == 1:
-			return h, opened{by: nextHeaderKey}, nil
+			return h, openedBy{key: nextHeaderKey}, nil
 		}
-		return header{}, opened{}, ErrHeader
+		return header{}, openedBy{}, ErrHeader
 	}
 	if s.canReceive {
 		if content, ok := open(&s.receiving.headerKey, m.headerIV, m.headerTag, m.headerContent, s.ad[:]); ok {
 			h, err := parseHeader(content, m.version)
-			return h, opened{by: sameHeaderKey}, err
+			return h, openedBy{key: sameHeaderKey}, err
 		}
 	}
 	if content, ok := open(&s.nextReceive, m.headerIV, m.headerTag, m.headerContent, s.ad[:]); ok {
 		h, err := parseHeader(content, m.version)
-		return h, opened{by: nextHeaderKey}, err
+		return h, openedBy{key: nextHeaderKey}, err
 	}
-	return header{}, opened{}, ErrHeader
+	return header{}, openedBy{}, ErrHeader
 }
 
 // openBody opens the body with a message's key. A body that authenticates but has malformed padding is taken as one
@@ -123,8 +123,8 @@ func (s *State) openBody(m *message, k *skippedKey) ([]byte, error) {
 
 // skipTo moves the receiving chain, if there is one, forward so that n is the next number, and returns the keys of the
 // messages between.
-func (s *State) skipTo(n uint32, chainExists bool) ([]skippedKey, error) {
-	if !chainExists {
+func (s *State) skipTo(n uint32) ([]skippedKey, error) {
+	if !s.canReceive {
 		return nil, nil
 	}
 	switch from, to := uint64(s.nr), uint64(n); {

@@ -215,28 +215,34 @@ func TestSort(t *testing.T) {
 	}
 }
 
+// FuzzEncodings repeats the input to the length of each encoding.
 func FuzzEncodings(f *testing.F) {
-	for _, v := range vectors(f) {
-		f.Add([]byte(v.Public), []byte(v.Ciphertext))
-	}
-	f.Fuzz(func(t *testing.T, public, ciphertext []byte) {
-		if len(public) >= PublicKeySize {
-			var l, again large
-			l.decode(public[:PublicKeySize])
-			again.decode(l.encode(nil))
-			if l != again {
-				t.Error("public key")
-			}
+	f.Add([]byte{0})
+	f.Add([]byte{0xff})
+	f.Add(ascending(1, 251))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) == 0 {
+			return
 		}
-		if len(ciphertext) >= roundedSize {
-			var l, again large
-			l.decodeRounded(ciphertext)
-			again.decodeRounded(l.encodeRounded(nil))
-			if l != again {
-				t.Error("ciphertext")
-			}
+		b = bytes.Repeat(b, PublicKeySize/len(b)+1)
+		var l, again large
+		l.decode(b[:PublicKeySize])
+		if again.decode(l.encode(nil)); l != again {
+			t.Error("public key")
+		}
+		l.decodeRounded(b[:roundedSize])
+		if again.decodeRounded(l.encodeRounded(nil)); l != again {
+			t.Error("ciphertext")
 		}
 	})
+}
+
+func ascending(first byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = first + byte(i)
+	}
+	return b
 }
 
 func BenchmarkGenerateKey(b *testing.B) {
@@ -267,5 +273,14 @@ func BenchmarkDecapsulate(b *testing.B) {
 		if _, err := (KEM{}).Decapsulate(v.Secret, v.Ciphertext); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkEncodings(b *testing.B) {
+	v := vectors(b)[0]
+	for b.Loop() {
+		var l large
+		l.decode(v.Public)
+		l.encode(nil)
 	}
 }

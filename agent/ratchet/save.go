@@ -33,7 +33,7 @@ func (s *State) Save(tx kv.Tx, prefix []byte) {
 			tx.Put(skippedName(prefix, c.keys[j].id), c.keys[j].append(c.headerKey[:]))
 		}
 	}
-	if s.changed || k.savedBelow < k.nextID {
+	if s.changed { // new skipped keys come with other changes
 		tx.Put(recordName(prefix, coreRecord), k.append(s.appendCore(nil), nil))
 	}
 	k.removed, k.savedBelow, s.changed = nil, k.nextID, false

@@ -32,7 +32,7 @@ type State struct {
 	kemState     *kemState
 
 	skipped skippedKeys
-	changed bool // since Load or Save, skipped keys aside
+	changed bool // since Load or Save; use of a skipped key alone does not count
 }
 
 // chain is a sending or receiving chain. The peer's ratchet key that it was made with is not needed any more.

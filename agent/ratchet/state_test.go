@@ -233,6 +233,23 @@ func TestVersionRises(t *testing.T) {
 	want(t, "joiner", joiner.Version(), 3)
 }
 
+// TestPQOnRaisesTheVersion: a side that knows only version 2 by its options speaks 3 from when a client wants a KEM.
+func TestPQOnRaisesTheVersion(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{4})
+	o := Options{MaxVersion: 2, KEM: toyKEM{}}
+	initiator, joiner := connect(t, random, VersionRange{2, 2}, Options{}, o)
+	if _, err := initiator.Decrypt(random, sealNext(t, joiner, PQKeep, 40, nil)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "before", initiator.Version(), 2)
+	if _, err := initiator.Decrypt(random, sealNext(t, joiner, PQOn, 40, nil)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "after", initiator.Version(), 3)
+	exchange(t, random, initiator, joiner)
+	want(t, "joiner", joiner.Version(), 3)
+}
+
 func TestCountErrorNamesItsKind(t *testing.T) {
 	err := error(&CountError{ErrEarlier, 7})
 	want(t, "text", err.Error(), "earlier ratchet message without a key (7)")

@@ -80,8 +80,8 @@ func ReadQueue(r *wire.Reader) Queue {
 //	version 2     version address str8(X25519 SPKI)
 //	version 1     version str8(first host) str8(port) str8(fingerprint) str8(sender ID) str8(X25519 SPKI)
 //
-// Below version 4 a missing suffix is not marked, so that a reader may take the first byte of what follows for it; what
-// follows should not start with M, C, T or F.
+// A missing suffix is not marked, so that a reader takes the first byte of what follows for it if that is M, C, T or F.
+// Whoever writes something behind it that may start so, as connection info may, should have version 4 and a mode.
 type Info struct {
 	Version queue.Version
 	Address

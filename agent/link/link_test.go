@@ -143,6 +143,23 @@ func TestIPv6WithPortReadsBack(t *testing.T) {
 	}
 }
 
+func TestSecondHostOfOldRelays(t *testing.T) {
+	text := loadExample(t).QueueText
+	for _, c := range []struct {
+		host, versions string
+		hosts          int
+	}{
+		{"smp4.simplex.im", "1", 2}, {"smp5.simplex.im", "1", 2}, {"smp6.simplex.im", "1", 2}, {"smp8.simplex.im", "1", 2},
+		{"smp9.simplex.im", "1", 2}, {"smp10.simplex.im", "1", 2},
+		{"smp4.simplex.im", "1-2", 1}, {"smp4.simplex.im,abc.onion", "1", 2}, {"smp7.simplex.im", "1", 1},
+	} {
+		q, err := ParseQueue(strings.NewReplacer("smp.example.org", c.host, "v=1-4", "v="+c.versions).Replace(text))
+		if err != nil || len(q.Server.Hosts) != c.hosts {
+			t.Errorf("%s, versions %s: %q, %v", c.host, c.versions, q.Server.Hosts, err)
+		}
+	}
+}
+
 func TestSameAddress(t *testing.T) {
 	a := Address{Server: queue.Server{Hosts: []string{"a", "b"}, Port: "5223", Fingerprint: [32]byte{1}}, SenderID: "id"}
 	for name, c := range map[string]struct {

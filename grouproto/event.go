@@ -148,6 +148,7 @@ const (
 	Accepted Answer = iota + 1
 	Refused
 	Expired
+	NotAdded // accepted, but adding the member is not permitted any more
 )
 
 // Warning is the subject of a Warned event.

@@ -1,6 +1,7 @@
 package grouproto
 
 import (
+	"crypto/ed25519"
 	"time"
 
 	"github.com/coterie-im/coterie/grouproto/oplog"
@@ -10,34 +11,118 @@ import (
 // CreateOptions are what a new group starts with.
 type CreateOptions struct {
 	Policy   Policy
-	Settings []oplog.Setting
-	Card     []byte // the creator's card content, without the random bytes before it; at most MaxCard-16 bytes
+	Settings []oplog.Setting // ascending by name
+	Card     []byte          // the creator's card content, without the random bytes before it; at most MaxCard-16 bytes
 }
 
 // Group is one member's side of one group. It is owned by one goroutine; after a transaction failed it must be thrown
 // away and loaded again.
-type Group struct{}
+//
+//	invited side                         member                       not a member any more
+//	Accept ─→ joining ─ log and own add ─→ member ─ leave ─→ left ───┐
+//	           Create ─────────────────────→ │ ──── removed ─→ removed ├─ 24 h ─→ gone
+//	                                         │ ──── close ───→ closed ┘
+//	                                         └──── removal or close loses its effect ←──┘
+type Group struct {
+	id   GroupID
+	self Key
+	key  ed25519.PrivateKey
+	card []byte // own, with its random bytes
+	log  *oplog.Log
+	st   *oplog.State // of log; nil while joining
+
+	main    mainRecord
+	peers   map[Key]*peer
+	conns   map[string]*peer
+	chains  map[Key]*chain
+	invites map[Token]*invite
+	joiners map[Key]*joiner
+	held    []*heldOffer   // offers that wait for their responder to be connected
+	waiting []*heldMessage // messages whose heads are not known yet
+
+	// Not stored: lost with the process at no harm.
+	kept    []byte // the main record as last written
+	counts  Counts
+	asks    map[Key]*ask       // repair of one author's gaps
+	wantOps map[OpID]*wantedOp // operations that were heard of
+	odd     map[Key]oddDigest  // digests of peers that differ from the own one
+	behind  bool               // something was missing at the end of the last step
+	delayed int                // frames in the records of delayed frames
+	bad     ignored
+}
 
 // Create makes a group of one (GNEW): a fresh member key and the genesis.
-func Create(env Env, o CreateOptions) (*Group, []Effect, error) { return nil, nil, nil }
+func Create(env Env, o CreateOptions) (*Group, []Effect, error) {
+	if len(o.Card) > MaxCard-cardSalt {
+		return nil, nil, ErrTooLarge
+	}
+	g := empty()
+	s := &step{Group: g, env: env}
+	g.newKey(env, o.Card)
+	genesis := &oplog.Genesis{Random: random32(env), Policy: o.Policy, Settings: o.Settings}
+	op, err := oplog.Sign(oplog.Body{Author: g.self, Time: hour(env.Now), Action: genesis}, g.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if g.log, err = oplog.New(env.Tx, logPrefix, op); err != nil {
+		return nil, nil, err
+	}
+	g.id, g.st = op.ID(), g.log.State()
+	g.main.status = StatusMember
+	g.main.hasLog, g.main.logDone, g.main.joinDone = true, true, true
+	g.main.nextSync = env.Now.Add(syncEvery)
+	g.putIdentity(env.Tx)
+	s.notice(Empty{})
+	s.finish()
+	return g, s.out, nil
+}
 
-// Accept answers an invitation (GJOIN): a fresh member key, a connection request for the inviter, then G_ACC over the
-// contact connection. Card as in CreateOptions. The records of env.Tx must be empty: a second membership in a group that
-// was left before has its own.
-func Accept(env Env, inv Invitation, card []byte) (*Group, []Effect, error) { return nil, nil, nil }
+// Load brings a group back from its records. ErrRecords, or an error of package oplog.
+func Load(tx kv.Tx) (*Group, error) {
+	g := empty()
+	if err := g.load(tx); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
 
-// Reject returns the frame that refuses an invitation (GREJECT); it says the same whether or not one is a member.
-func Reject(inv Invitation) []byte { return nil }
+func empty() *Group {
+	return &Group{
+		peers:   map[Key]*peer{},
+		conns:   map[string]*peer{},
+		chains:  map[Key]*chain{},
+		invites: map[Token]*invite{},
+		joiners: map[Key]*joiner{},
+		asks:    map[Key]*ask{},
+		wantOps: map[OpID]*wantedOp{},
+		odd:     map[Key]oddDigest{},
+	}
+}
 
-// Load brings a group back from its records.
-func Load(tx kv.Tx) (*Group, error) { return nil, nil }
+// newKey makes the member key and the card.
+func (g *Group) newKey(env Env, content []byte) {
+	seed := random32(env)
+	g.key = ed25519.NewKeyFromSeed(seed[:])
+	g.self = Key(g.key.Public().(ed25519.PublicKey))
+	salt := random16(env)
+	g.card = append(salt[:], content...)
+}
 
 // Step takes one input.
-func (g *Group) Step(env Env, in Input) []Effect { return nil }
+func (g *Group) Step(env Env, in Input) []Effect {
+	s := &step{Group: g, env: env}
+	s.take(in)
+	s.finish()
+	return s.out
+}
 
-// NextWake tells when a Tick is wanted; the zero time means never.
-func (g *Group) NextWake() time.Time { return time.Time{} }
+// NextWake tells when a Tick is wanted; the zero time means never. It may be in the past: then at once.
+func (g *Group) NextWake() time.Time { return g.nextWake() }
 
 // Pending returns, after a restart, the operations on connections that have not been answered yet: NewConn, JoinConn and
 // DeleteConn. The connection layer ignores those whose names it knows already.
-func (g *Group) Pending(env Env) []Effect { return nil }
+func (g *Group) Pending(env Env) []Effect {
+	s := &step{Group: g, env: env}
+	s.pending()
+	return s.out
+}

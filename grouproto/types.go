@@ -57,6 +57,7 @@ var (
 	ErrRecords       = errors.New("stored group is unreadable")
 	ErrVersion       = errors.New("no common version of the group protocol")
 	ErrNotInvitation = errors.New("not an invitation frame")
+	ErrNotAnswer     = errors.New("not an answer to an invitation")
 )
 
 // Env is what a step may use from outside: the time, randomness and the records of this group.

@@ -1,0 +1,288 @@
+package grouproto
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// send is GSEND: the message is stored under its number, and every present member's cursor will pass it.
+func (s *step) send(in Send) (Done, error) {
+	if err := s.member(); err != nil {
+		return Done{}, err
+	}
+	switch {
+	case len(in.Body) > MaxBody:
+		return Done{}, ErrTooLarge
+	case !s.st.Has(s.self, oplog.PermSend):
+		return Done{}, ErrNotPermitted
+	}
+	m := &message{
+		Number: s.main.next, Prev: s.main.prev, Salt: random16(s.env), Heads: s.ownHeads(), Parents: s.parents(), Body: in.Body,
+	}
+	if in.Notify {
+		m.Flags |= FlagNotify
+	}
+	id := MessageID{s.self, m.Number, m.hash(s.id, s.self)}
+	s.main.next, s.main.prev = m.Number+1, id.Hash
+	s.chain(s.self).settle(Range{m.Number, m.Number})
+	s.keep(&kept{id: id, message: m, received: s.env.Now, via: s.self, depth: s.depth(m)})
+	s.addTip(id, m)
+	for _, p := range s.present() {
+		s.touch(p)
+	}
+	return Done{Message: id}, nil
+}
+
+// ownHeads returns the heads that a message names.
+func (s *step) ownHeads() []OpID { return s.log.Heads() }
+
+// parents returns the newest messages of others that nothing else implies, newest last.
+func (s *step) parents() []MessageID {
+	var out []MessageID
+	for _, id := range s.main.tips {
+		if id.Author != s.self {
+			out = append(out, id)
+		}
+	}
+	return slices.Clone(out[max(0, len(out)-oplog.MaxParents):])
+}
+
+// post queues a frame for a peer. It goes out with the step that reaches its due time, or rides along with anything that
+// goes out before. Frames for somebody who cannot be sent anything are dropped: whatever matters is found by the heads
+// and digests of later frames.
+func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
+	if p.sendable() == nil {
+		return
+	}
+	s.touch(p)
+	p.out = append(p.out, queued{due: due, purpose: why, frame: encodeFrame(f)})
+}
+
+// flush hands over what is due.
+func (s *step) flush() {
+	for _, p := range s.everybody() {
+		s.flushPeer(p)
+	}
+}
+
+func (s *step) flushPeer(p *peer) {
+	c := p.sendable()
+	if c == nil {
+		if len(p.out) > 0 {
+			p.out = nil
+			s.touch(p)
+		}
+		return
+	}
+	due := slices.ContainsFunc(p.out, func(q queued) bool { return s.due(q.due) })
+	if !due && !s.mayFan(p, c) {
+		return
+	}
+	s.touch(p)
+	var b bundle
+	for _, q := range p.out {
+		if !b.fits(q.frame) {
+			s.handOver(p, c, &b)
+		}
+		b.add(q.frame, q.purpose)
+	}
+	p.out = nil
+	for s.mayFan(p, c) {
+		m, ok := s.loadMessage(s.self, p.next)
+		if !ok {
+			// Not kept any more: it was written more than the retention ago.
+			s.giveUp(p, Range{p.next, p.next}, ReasonExpired)
+			p.next++
+			p.sent = max(p.sent, p.next)
+			continue
+		}
+		f := encodeFrame(&msgFrame{m.message})
+		if !b.fits(f) {
+			s.handOver(p, c, &b)
+		}
+		if b.messages == 0 {
+			b.from = p.next
+		}
+		b.messages++
+		b.notify = b.notify || m.message.Flags&FlagNotify != 0
+		b.add(f, forMessages)
+		p.next++
+	}
+	s.handOver(p, c, &b)
+}
+
+// mayFan tells whether the next own message can be handed to a connection now.
+func (s *step) mayFan(p *peer, c *pairConn) bool {
+	return c.state == connReady && p.next < s.main.next && !p.ended() && p.paused == ReasonNone && len(p.window) < windowSize &&
+		s.main.status == StatusMember
+}
+
+// bundle is a body in the making.
+type bundle struct {
+	body     []byte
+	purpose  purpose
+	frames   int
+	messages int    // own messages in it
+	from     uint64 // the first of them
+	notify   bool
+}
+
+func (b *bundle) fits(frame []byte) bool {
+	return len(b.body)+frameSize(frame) <= MaxFrames || b.frames == 0
+}
+
+func (b *bundle) add(frame []byte, why purpose) {
+	b.body = wire.AppendStr16(b.body, frame)
+	if b.frames == 0 || why < b.purpose {
+		b.purpose = why
+	}
+	b.frames++
+}
+
+// handOver gives a bundle to the connection and begins an empty one.
+func (s *step) handOver(p *peer, c *pairConn, b *bundle) {
+	if b.frames == 0 {
+		return
+	}
+	s.main.ref++
+	body := b.body
+	if b.messages == 1 && b.frames == 1 {
+		body = s.shared(b.from, body)
+	}
+	if b.messages > 0 {
+		p.window = append(p.window, handed{ref: s.main.ref, conn: c.name, from: b.from, upTo: b.from + uint64(b.messages)})
+	}
+	s.counts.count(b.purpose)
+	s.do(SendConn{Conn: c.name, Ref: s.main.ref, Body: body, Notify: b.notify})
+	*b = bundle{}
+}
+
+// shared returns one slice for all bodies that carry nothing but this message.
+func (s *step) shared(number uint64, body []byte) []byte {
+	if s.bodies == nil {
+		s.bodies = map[uint64][]byte{}
+	}
+	if b, ok := s.bodies[number]; ok {
+		return b
+	}
+	s.bodies[number] = body
+	return body
+}
+
+// sent moves the cursor: a relay has the body.
+func (s *step) sent(p *peer, c *pairConn, ref Ref) {
+	i := slices.IndexFunc(p.window, func(h handed) bool { return h.ref == ref && h.conn == c.name })
+	if i < 0 {
+		return
+	}
+	h := p.window[i]
+	p.window = slices.Delete(p.window, i, i+1)
+	p.sent = max(p.sent, h.upTo)
+	if s.tellsProgress() {
+		s.notice(MessageSent{Member: p.key, UpTo: p.sent})
+	}
+	if p.paused == ReasonQuota {
+		s.resume(p)
+	}
+}
+
+// tellsProgress tells whether the client hears of every member's deliveries; in large groups it asks.
+func (g *Group) tellsProgress() bool { return g.receiptsOn() }
+
+// sendFailed is a body that was given up.
+func (s *step) sendFailed(p *peer, c *pairConn, ref Ref, why Reason) {
+	if why == ReasonAuth {
+		s.broke(p, c, why)
+		return
+	}
+	i := slices.IndexFunc(p.window, func(h handed) bool { return h.ref == ref && h.conn == c.name })
+	if i < 0 {
+		return
+	}
+	h := p.window[i]
+	p.window = slices.Delete(p.window, i, i+1)
+	s.giveUp(p, Range{h.from, h.upTo - 1}, why)
+	p.sent = max(p.sent, h.upTo)
+}
+
+// giveUp notes that own messages will not be sent to a member any more. It may still get them as copies.
+func (s *step) giveUp(p *peer, r Range, why Reason) {
+	if k := len(p.failed); k > 0 && p.failed[k-1].Reason == why && p.failed[k-1].Range.To+1 == r.From {
+		p.failed[k-1].Range.To = r.To
+	} else if p.failed = append(p.failed, failure{r, why}); len(p.failed) > mostFailed {
+		p.failed = p.failed[1:]
+	}
+	s.notice(MessageFailed{Member: p.key, Range: r, Reason: why})
+}
+
+// rewind takes back what a connection did not report as sent before it went.
+func (s *step) rewind(p *peer, conn string) {
+	if slices.ContainsFunc(p.window, func(h handed) bool { return h.conn == conn }) {
+		p.window = nil
+		p.next = p.sent
+	}
+}
+
+// pause rests the fan-out to a member. What was handed over stays with the connection.
+func (s *step) pause(p *peer, why Reason) {
+	if p.paused == ReasonNone && !p.ended() {
+		p.paused, p.pausedAt, p.resync = why, s.env.Now, false
+		s.notice(MemberPaused{Member: p.key, Reason: why})
+	}
+}
+
+// resume goes on: messages written meanwhile are not pushed, the member is told what there is and pulls.
+func (s *step) resume(p *peer) {
+	if p.paused == ReasonNone {
+		return
+	}
+	s.touch(p)
+	p.paused, p.pausedAt = ReasonNone, time.Time{}
+	s.notice(MemberResumed{p.key})
+	if p.next < s.main.next {
+		p.next = s.main.next
+		if len(p.window) == 0 {
+			p.sent = p.next
+		}
+		s.postOwnFront(p)
+	}
+}
+
+// pauseTimers looks again at members that rest: after an hour a full queue gets one G_SYNC to see whether it is read,
+// and who was silent for three weeks gets nothing more until it is heard of.
+func (s *step) pauseTimers() {
+	if s.main.status != StatusMember {
+		return
+	}
+	for _, p := range s.present() {
+		switch {
+		case p.paused == ReasonQuota && s.due(p.pausedAt.Add(quotaWait)):
+			s.touch(p)
+			p.pausedAt = s.env.Now
+			if len(p.window) == 0 {
+				s.postOwnFront(p)
+			}
+		case p.paused == ReasonNone && s.due(p.lastHeard.Add(Retention)):
+			s.touch(p)
+			s.pause(p, ReasonInactive)
+		}
+	}
+}
+
+func (g *Group) wakePauses(w *wake) {
+	if g.main.status != StatusMember {
+		return
+	}
+	for _, p := range g.peers {
+		switch {
+		case p.ended():
+		case p.paused == ReasonQuota:
+			w.add(p.pausedAt.Add(quotaWait))
+		case p.paused == ReasonNone:
+			w.add(p.lastHeard.Add(Retention))
+		}
+	}
+}

@@ -1,0 +1,406 @@
+package grouproto
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// offersPerMessage is how many offers one G_INV_MEM carries.
+const offersPerMessage = 8
+
+// candidates returns the members over which an offer for p, or a G_NEED about it, can be routed; p itself if there is
+// still a working connection with it.
+func (g *Group) candidates(p *peer) []*peer {
+	var out []*peer
+	for _, q := range g.present() {
+		if q.ready() != nil {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// hasRoute tells whether an offer for p could be sent now.
+func (g *Group) hasRoute(p *peer) bool {
+	for _, q := range g.peers {
+		if !q.ended() && q.ready() != nil {
+			return true
+		}
+	}
+	return g.contactRoute(p)
+}
+
+// contactRoute tells whether an offer for p can be sent over the contact connection that the invitation came by.
+func (g *Group) contactRoute(p *peer) bool {
+	return p.key == g.main.inviter && g.main.contact != ""
+}
+
+// route chooses over whom an offer goes: p itself while it is connected, the inviter if it said that it is connected to
+// p, else any connected member but the one that was tried last. Nil: nobody.
+func (s *step) route(p *peer) *peer {
+	if p.ready() != nil && p.lastRoute == (Key{}) {
+		return p
+	}
+	if q := s.peers[s.main.inviter]; q != nil && q != p && !q.ended() && q.ready() != nil && !s.main.joinDone &&
+		p.level == levelConnected && p.lastRoute == (Key{}) {
+		return q
+	}
+	return s.otherThan(s.candidates(p), p.lastRoute)
+}
+
+// otherThan chooses at random, last only if there is nobody else.
+func (s *step) otherThan(cands []*peer, last Key) *peer {
+	if len(cands) > 1 {
+		cands = slices.DeleteFunc(cands, func(q *peer) bool { return q.key == last })
+	}
+	if len(cands) == 0 {
+		return nil
+	}
+	return cands[s.below(len(cands))]
+}
+
+// randomReady returns a random connected member that is not in not; nil if there is none.
+func (s *step) randomReady(not map[Key]bool) *peer {
+	cands := slices.DeleteFunc(s.candidates(nil), func(q *peer) bool { return not[q.key] })
+	return s.otherThan(cands, Key{})
+}
+
+// sendOffers sends the offers that are ready, as many as fit in one message for each member they go over. While links
+// are still being made it waits a little for them.
+func (s *step) sendOffers() {
+	if !s.alive() {
+		return
+	}
+	var ready []*peer
+	making, oldest := false, s.env.Now
+	for _, p := range s.present() {
+		c := p.offering()
+		switch {
+		case c == nil:
+		case c.state == connMaking:
+			making = true
+		case c.state == connOffered && !c.routed:
+			ready = append(ready, p)
+			if c.madeAt.Before(oldest) {
+				oldest = c.madeAt
+			}
+		}
+	}
+	if making && len(ready) < offersPerMessage && s.env.Now.Before(oldest.Add(rideTime)) {
+		return
+	}
+	via := map[*peer][]offer{}
+	for _, p := range ready {
+		q := s.route(p)
+		switch {
+		case q != nil && s.routeBusy(making, via[q]):
+			continue // waits for the links that are being made, so that messages are full
+		case q != nil:
+			via[q] = append(via[q], s.offerOf(p, p.offering()))
+			p.lastRoute = q.key
+		case s.contactRoute(p):
+			s.sendAcc(p)
+		default:
+			s.noRoute(p)
+			continue
+		}
+		s.touch(p)
+		p.offering().routed = true
+		s.backOff(p)
+	}
+	for _, q := range s.everybody() {
+		s.postOffers(q, via[q])
+	}
+}
+
+// routeBusy tells whether the next offer of a route would begin a message that links still to come could fill.
+func (s *step) routeBusy(making bool, offers []offer) bool {
+	return making && len(offers) > 0 && len(offers)%offersPerMessage == 0
+}
+
+func (s *step) postOffers(q *peer, offers []offer) {
+	for len(offers) > 0 {
+		n, size := 0, 0
+		for n < len(offers) && n < offersPerMessage && (n == 0 || size+offers[n].size() <= MaxFrames-64) {
+			size += offers[n].size()
+			n++
+		}
+		s.post(q, &invMemFrame{Offers: offers[:n]}, forOffers, s.env.Now)
+		offers = offers[n:]
+	}
+}
+
+// toForward takes offers that a member wants passed on (G_INV_MEM); one for oneself is taken at once.
+func (s *step) toForward(from *peer, f *invMemFrame) {
+	for _, o := range f.Offers {
+		q := s.peers[o.Responder]
+		switch {
+		case o.Initiator != from.key || s.due(unix(o.Expiry)):
+		case o.Responder == s.self:
+			s.offered(&o)
+		case q == nil || q.ended():
+		case q.ready() != nil:
+			s.forward(q, from, o)
+		default:
+			s.hold(&heldOffer{offer: o})
+		}
+	}
+}
+
+// forward passes an offer on (G_MEM_INV): with the card and the add of its initiator and, as far as fits, what the
+// responder lacks of the past of that add.
+func (s *step) forward(to, from *peer, o offer) {
+	m, ok := s.st.Member(from.key)
+	if !ok {
+		return
+	}
+	add := s.log.Op(m.Added)
+	f := &memInvFrame{Offer: o, Card: s.cardOf(from.key)}
+	room := MaxFrames - 2 - 3 - o.size() - 2 - len(f.Card) - 2 - add.Size()
+	for _, op := range s.log.Lacking([]OpID{m.Added}, to.knows) {
+		if op.ID() == m.Added {
+			continue
+		}
+		if room -= op.Size(); room < 0 {
+			break
+		}
+		f.Ops = append(f.Ops, op)
+	}
+	f.Ops = append(f.Ops, add)
+	s.post(to, f, forForwarded, s.env.Now)
+	if room >= 0 {
+		s.learn(to, m.Added)
+	}
+	if j := s.joiners[from.key]; j != nil {
+		s.joinerForwarded(j, to.key)
+	}
+}
+
+// forwarded takes an offer that somebody passed on to us (G_MEM_INV).
+func (s *step) forwarded(via *peer, f *memInvFrame) {
+	s.addOps(via, f.Ops, f.Unjudged)
+	if f.Offer.Responder != s.self {
+		return
+	}
+	if cardHash(f.Card) == s.cardHashOf(f.Offer.Initiator) {
+		s.takeCard(f.Offer.Initiator, f.Card)
+	}
+	if p := s.peers[f.Offer.Initiator]; p == nil {
+		// Its add waits for operations that we lack.
+		s.hold(&heldOffer{offer: f.Offer, card: f.Card})
+		return
+	}
+	s.offered(&f.Offer)
+}
+
+// offered takes an offer for us: R0, or a higher attempt in any other state.
+func (s *step) offered(o *offer) {
+	p := s.peers[o.Initiator]
+	if p == nil || p.ended() || o.Attempt <= p.attempt || s.due(unix(o.Expiry)) || !s.alive() {
+		return
+	}
+	if c := p.offering(); c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) {
+		return // both offered: the smaller key's offer stands
+	}
+	if !o.verify(s.id) {
+		s.warn(WarnHello, p.key)
+		return
+	}
+	for c := p.offering(); c != nil; c = p.offering() {
+		s.dropConn(p, c)
+	}
+	s.touch(p)
+	p.attempt = o.Attempt
+	if p.ready() != nil {
+		p.replacedAt = s.env.Now
+	}
+	c := &pairConn{name: s.newName(), side: sideJoiner, state: connJoined, attempt: o.Attempt, link: o.Link}
+	s.addConn(p, c)
+	s.counts.Confirmations++
+	s.do(s.joinEffect(p, c))
+	p.retryAt, p.retryWait = s.env.Now.Add(t1), t1
+}
+
+// need asks a connected member for an offer of p (G_NEED); p itself while there is a connection with it.
+func (s *step) need(p *peer) {
+	q := p.ready()
+	if q == nil || p.lastRoute != (Key{}) {
+		via := s.otherThan(s.candidates(p), p.lastRoute)
+		if via == nil {
+			s.noRoute(p)
+			return
+		}
+		p.lastRoute = via.key
+		s.post(via, &needFrame{Initiator: p.key, Responder: s.self}, forSync, s.env.Now)
+		return
+	}
+	p.lastRoute = p.key
+	s.post(p, &needFrame{Initiator: p.key, Responder: s.self}, forSync, s.env.Now)
+}
+
+// needed takes a G_NEED: passes it on, or makes or repeats an offer.
+func (s *step) needed(from *peer, f *needFrame) {
+	if f.Initiator != s.self {
+		q := s.peers[f.Initiator]
+		if f.Hops == 0 && f.Responder == from.key && q != nil && !q.ended() && q.ready() != nil {
+			s.post(q, &needFrame{f.Initiator, f.Responder, 1}, forSync, s.env.Now)
+		}
+		return
+	}
+	p := s.peers[f.Responder]
+	if p == nil || p.ended() || f.Hops == 0 && f.Responder != from.key {
+		return
+	}
+	s.touch(p)
+	switch c := p.offering(); {
+	case c != nil && c.state == connOffered:
+		if c.routed && !s.env.Now.Before(p.retryAt.Add(-p.retryWait).Add(rideTime)) { // not just sent
+			c.routed = false
+			p.lastRoute = Key{}
+			if from != p {
+				s.postOffers(from, []offer{s.offerOf(p, c)})
+				c.routed = true
+				s.backOff(p)
+			}
+		}
+	case c != nil:
+	case p.ready() == nil:
+		p.retryAt = s.env.Now
+	case !s.env.Now.Before(p.replacedAt.Add(replaceEvery)):
+		p.replace = true
+		p.retryAt = s.env.Now
+	}
+}
+
+// heldOffer is an offer that waits: to be passed on to a responder that is not connected, or, if it is for us, for the
+// add of its initiator.
+type heldOffer struct {
+	offer offer
+	card  []byte
+}
+
+func (h *heldOffer) recordKey() []byte {
+	return record('h', h.offer.Initiator[:], h.offer.Responder[:])
+}
+
+// hold keeps an offer; a newer one of the same pair replaces it. Beyond MaxHeldOffers of one initiator it is dropped:
+// the initiator repeats it.
+func (s *step) hold(h *heldOffer) {
+	n := 0
+	for i, x := range s.held {
+		if x.offer.Initiator != h.offer.Initiator {
+			continue
+		}
+		if x.offer.Responder == h.offer.Responder {
+			s.held[i] = h
+			s.putHeld(h)
+			return
+		}
+		n++
+	}
+	if n >= MaxHeldOffers || len(s.held) >= 16*MaxHeldOffers {
+		return
+	}
+	s.held = append(s.held, h)
+	s.putHeld(h)
+}
+
+func (s *step) putHeld(h *heldOffer) {
+	b := h.offer.append([]byte{recordVersion})
+	s.env.Tx.Put(h.recordKey(), wire.AppendStr16(b, h.card))
+}
+
+func (g *Group) loadHeldOffer(_, v []byte) error {
+	r := wire.NewReader(v)
+	if r.U8() != recordVersion {
+		return ErrRecords
+	}
+	h := &heldOffer{offer: readOffer(r), card: bytes.Clone(r.Str16())}
+	if r.Done() != nil {
+		return ErrRecords
+	}
+	g.held = append(g.held, h)
+	return nil
+}
+
+// takeHeld removes and returns the held offers that match.
+func (s *step) takeHeld(match func(*offer) bool) (out []*heldOffer) {
+	s.held = slices.DeleteFunc(s.held, func(h *heldOffer) bool {
+		if !match(&h.offer) {
+			return false
+		}
+		s.env.Tx.Delete(h.recordKey())
+		out = append(out, h)
+		return true
+	})
+	return out
+}
+
+// forwardHeld passes on what waited for p to be connected.
+func (s *step) forwardHeld(p *peer) {
+	for _, h := range s.takeHeld(func(o *offer) bool { return o.Responder == p.key }) {
+		from := s.peers[h.offer.Initiator]
+		if from != nil && !from.ended() && !s.due(unix(h.offer.Expiry)) {
+			s.forward(p, from, h.offer)
+		}
+	}
+}
+
+// retryHeld looks at offers for us whose initiators are known now.
+func (s *step) retryHeld() {
+	for _, h := range s.takeHeld(func(o *offer) bool { return o.Responder == s.self && s.peers[o.Initiator] != nil }) {
+		if cardHash(h.card) == s.cardHashOf(h.offer.Initiator) {
+			s.takeCard(h.offer.Initiator, h.card)
+		}
+		s.offered(&h.offer)
+	}
+}
+
+func (s *step) dropHeldOf(k Key) {
+	s.takeHeld(func(o *offer) bool { return o.Initiator == k || o.Responder == k })
+}
+
+// Cards are kept in a record of their own, because peers are written often.
+
+func (g *Group) cardRecord(tx kv.Tx, k Key) []byte {
+	b, _ := tx.Get(record('k', k[:]))
+	return b
+}
+
+func (s *step) cardOf(k Key) []byte { return s.cardRecord(s.env.Tx, k) }
+
+// cardHashOf returns the hash in a member's add; zero for who made the group and for those who are not present.
+func (g *Group) cardHashOf(k Key) [32]byte {
+	if g.st == nil {
+		return [32]byte{}
+	}
+	m, _ := g.st.Member(k)
+	return m.CardHash
+}
+
+// takeCard keeps the card that a member sent with its hello, or that came with its add. While joining there is no add to
+// check it against yet: tryJoin does.
+func (s *step) takeCard(k Key, card []byte) {
+	if len(card) <= cardSalt || bytes.Equal(s.cardOf(k), card) {
+		return
+	}
+	if want := s.cardHashOf(k); want != ([32]byte{}) && want != cardHash(card) {
+		s.warn(WarnCard, k)
+		return
+	}
+	s.env.Tx.Put(record('k', k[:]), card)
+	s.notice(MemberCard{Member: k, Card: cardContent(card)})
+}
+
+// checkCards forgets the card that came before the log if it is not the one of the member's add.
+func (s *step) checkCards() {
+	for _, p := range s.present() {
+		if want := s.cardHashOf(p.key); want != ([32]byte{}) && want != cardHash(s.cardOf(p.key)) && s.cardOf(p.key) != nil {
+			s.env.Tx.Delete(record('k', p.key[:]))
+			s.warn(WarnCard, p.key)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package grouproto
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// Frames of a peer beyond its rate are stored and taken later, in their order; beyond mostDelayed they are dropped and
+// the client is warned. Messages that were dropped are gaps, operations are found by heads.
+
+func delayKey(p *peer, serial uint32) []byte {
+	return wire.AppendU32(record('d', p.key[:]), serial)
+}
+
+func (s *step) delay(p *peer, frame []byte) {
+	if p.delayed >= mostDelayed {
+		s.warnLimit(p)
+		return
+	}
+	s.env.Tx.Put(delayKey(p, p.delayedN), frame)
+	p.delayedN++
+	p.delayed++
+	s.delayed++
+}
+
+// loadDelayed counts the frames that wait.
+func (g *Group) loadDelayed(k, _ []byte) error {
+	if len(k) != 36 || g.peers[Key(k[:32])] == nil {
+		return ErrRecords
+	}
+	p := g.peers[Key(k[:32])]
+	p.delayed++
+	p.delayedN = binary.BigEndian.Uint32(k[32:]) + 1
+	g.delayed++
+	return nil
+}
+
+// takeDelayed takes as many delayed frames as the rate allows now.
+func (s *step) takeDelayed() {
+	if s.delayed == 0 {
+		return
+	}
+	for _, p := range s.everybody() {
+		for p.delayed > 0 && p.frames.take(s.env.Now, 1, peerBurst, peerRate) {
+			var key, frame []byte
+			s.env.Tx.Scan(record('d', p.key[:]), nil, func(k, v []byte) bool {
+				key, frame = k, v
+				return false
+			})
+			if key == nil {
+				s.delayed -= p.delayed
+				p.delayed = 0
+				break
+			}
+			s.env.Tx.Delete(key)
+			p.delayed--
+			s.delayed--
+			d, err := decodeFrame(frame)
+			if err == nil && d.frame != nil && d.tag.row().at&s.where(p) != 0 {
+				s.touch(p)
+				s.handle(p, d.frame)
+			}
+		}
+	}
+}
+
+// warnLimit tells the client that something of a member was cut off, once an hour.
+func (s *step) warnLimit(p *peer) {
+	if p == nil || s.env.Now.Sub(p.warned) < time.Hour {
+		return
+	}
+	p.warned = s.env.Now
+	s.warn(WarnLimit, p.key)
+}

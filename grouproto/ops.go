@@ -1,0 +1,256 @@
+package grouproto
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// wantedOp is an operation that somebody named and that is not here.
+type wantedOp struct {
+	from  Key       // who named it last
+	askAt time.Time // when it is asked for next
+	tries int
+}
+
+const (
+	mostWantedOps = 1000
+	mostOpTries   = 8                // of one operation, before it has to be named again
+	opsPerAnswer  = 4 * MaxFrames    // bytes of operations that answer one G_WANT
+	spreadWait    = 60 * time.Second // after which an own add goes to those whom no offer took it to
+)
+
+// addOps admits operations that a peer handed over and does what follows from them.
+func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
+	if unjudged > 0 {
+		s.warnUpgrade()
+	}
+	var all oplog.Result
+	for _, op := range ops {
+		if s.log == nil {
+			if op.ID() != s.id {
+				continue
+			}
+			log, err := oplog.New(s.env.Tx, logPrefix, op)
+			if err != nil {
+				continue
+			}
+			s.log, s.main.hasLog = log, true
+			continue
+		}
+		res := s.log.Add(s.env.Tx, op, p.key)
+		all.Admitted = append(all.Admitted, res.Admitted...)
+		all.Equivocations = append(all.Equivocations, res.Equivocations...)
+		if res.Status == oplog.Admitted || res.Status == oplog.AlreadyKnown {
+			s.learn(p, op.ID())
+		}
+		for _, id := range res.Missing {
+			s.wantOp(p, id, s.env.Now)
+		}
+	}
+	if s.log == nil {
+		return
+	}
+	if len(all.Admitted) > 0 || s.st == nil {
+		s.admitted(all, p.key)
+	}
+}
+
+// admitted does what follows from operations that are new in the log.
+func (s *step) admitted(res oplog.Result, from Key) {
+	for _, op := range res.Admitted {
+		delete(s.wantOps, op.ID())
+		s.countSweep(op)
+	}
+	for _, e := range res.Equivocations {
+		s.warn(WarnEquivocation, e.Author)
+	}
+	s.changed(res.Admitted)
+	s.retryHeld()
+}
+
+// warnUpgrade says once that the group has operations that this program does not know.
+func (s *step) warnUpgrade() {
+	if !s.main.upgrade {
+		s.main.upgrade = true
+		s.warn(WarnUpgrade, Key{})
+	}
+}
+
+// countSweep warns when one author removes more than max(2, n/4) members within an hour.
+func (s *step) countSweep(op *oplog.Op) {
+	a, ok := op.Action.(*oplog.Remove)
+	if !ok {
+		return
+	}
+	now, before := s.env.Now, s.st
+	s.main.sweeps = slices.DeleteFunc(s.main.sweeps, func(r removals) bool { return now.Sub(r.at) >= time.Hour })
+	total := uint32(len(a.Members))
+	for _, r := range s.main.sweeps {
+		if r.author == op.Author {
+			total += r.count
+		}
+	}
+	if len(s.main.sweeps) < 64 {
+		s.main.sweeps = append(s.main.sweeps, removals{op.Author, now, uint32(len(a.Members))})
+	}
+	n := 0
+	if before != nil {
+		n = before.Len()
+	}
+	if most := uint32(max(2, n/4)); total > most && total-uint32(len(a.Members)) <= most && op.Author != s.self {
+		s.warn(WarnSweep, op.Author)
+	}
+}
+
+// learn notes that a peer has an operation and thereby its past.
+func (s *step) learn(p *peer, ids ...OpID) {
+	if s.log == nil {
+		return
+	}
+	for _, id := range ids {
+		if s.log.Op(id) == nil || s.log.Includes(p.knows, id) {
+			continue
+		}
+		p.knows = slices.DeleteFunc(p.knows, func(k OpID) bool { return s.log.InPast(k, id) })
+		if p.knows = append(p.knows, id); len(p.knows) > mostPeerHeads {
+			p.knows = p.knows[1:]
+		}
+		s.touch(p)
+	}
+}
+
+// noteHeads takes the heads that a peer sent in any frame; unknown ones are asked for after a short while, in which they
+// may come by themselves.
+func (s *step) noteHeads(p *peer, heads []OpID) {
+	if s.log == nil {
+		return
+	}
+	s.learn(p, heads...)
+	for _, id := range s.log.Unknown(heads) {
+		s.wantOp(p, id, s.env.Now.Add(rideTime))
+	}
+}
+
+// wantOp notes that an operation should be asked for at a time, or earlier if that was noted before.
+func (s *step) wantOp(p *peer, id OpID, at time.Time) {
+	w := s.wantOps[id]
+	if w == nil {
+		if len(s.wantOps) >= mostWantedOps {
+			return
+		}
+		w = &wantedOp{askAt: at}
+		s.wantOps[id] = w
+	}
+	w.from = p.key
+	if w.tries == 0 && at.Before(w.askAt) {
+		w.askAt = at
+	}
+}
+
+// askForOps asks for operations that have been missing long enough: first whoever named them, then others.
+func (s *step) askForOps() {
+	if s.log == nil || !s.alive() {
+		return
+	}
+	asks := map[*peer][]OpID{}
+	for _, id := range sortedKeys(s.wantOps) {
+		w := s.wantOps[id]
+		if s.log.Op(id) != nil {
+			delete(s.wantOps, id)
+			continue
+		}
+		if !s.due(w.askAt) {
+			continue
+		}
+		p := s.peers[w.from]
+		if w.tries > 0 || p == nil || p.sendable() == nil {
+			p = s.randomReady(nil)
+		}
+		if p == nil || w.tries >= mostOpTries {
+			delete(s.wantOps, id)
+			continue
+		}
+		if len(asks[p]) < 255 {
+			w.tries++
+			w.askAt = s.env.Now.Add(askWait)
+			asks[p] = append(asks[p], id)
+		}
+	}
+	for _, p := range s.everybody() {
+		if ids := asks[p]; len(ids) > 0 {
+			s.post(p, &wantFrame{Ops: ids}, forSync, s.env.Now)
+		}
+	}
+}
+
+// spread sends an own operation, and what they lack of its past, to everybody who is present before it and can be
+// reached.
+func (s *step) spread(id OpID) {
+	for _, p := range s.everybody() {
+		if p.sendable() != nil && !p.ended() {
+			s.postOps(p, s.log.Lacking([]OpID{id}, p.knows), 0, forOperations)
+		}
+	}
+}
+
+// spreadLate sends own adds to those who have not got them with an offer.
+func (s *step) spreadLate() {
+	if !s.due(s.main.spreadAt) {
+		return
+	}
+	s.main.spreadAt = time.Time{}
+	for _, p := range s.present() {
+		if p.ready() != nil {
+			s.postOps(p, s.log.After(p.knows), 0, forOperations)
+		}
+	}
+}
+
+// postOps sends operations in as many frames as it takes.
+func (s *step) postOps(p *peer, ops []*oplog.Op, flags uint8, why purpose) {
+	for len(ops) > 0 {
+		n, size := 0, 2+3+1+2
+		for n < len(ops) && (n == 0 || size+ops[n].Size() <= MaxFrames) {
+			size += ops[n].Size()
+			n++
+		}
+		f := &opsFrame{Ops: ops[:n]}
+		if n == len(ops) {
+			f.Flags = flags
+		}
+		s.post(p, f, why, s.env.Now)
+		for _, op := range ops[:n] {
+			s.learn(p, op.ID())
+		}
+		ops = ops[n:]
+	}
+}
+
+// giveOps answers a G_WANT for operations. Whoever asks for one lacks it, whatever we thought.
+func (s *step) giveOps(p *peer, ids []OpID) {
+	for _, id := range ids {
+		p.knows = slices.DeleteFunc(p.knows, func(k OpID) bool { return k == id || s.log.InPast(id, k) })
+	}
+	ops := s.log.Lacking(ids, p.knows)
+	size := 0
+	for _, op := range ops {
+		size += op.Size()
+	}
+	// A long past is given from its end: what is missing before it is asked for next.
+	for len(ops) > 1 && size > opsPerAnswer {
+		size -= ops[0].Size()
+		ops = ops[1:]
+	}
+	s.postOps(p, ops, opsLast, forOperations)
+}
+
+func sortedKeys[V any](m map[OpID]V) []OpID {
+	keys := make([]OpID, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, OpID.Compare)
+	return keys
+}

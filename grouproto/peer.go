@@ -1,0 +1,306 @@
+package grouproto
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+const (
+	t1            = 60 * time.Second // first wait for a hello; doubles
+	t1Most        = time.Hour
+	replaceEvery  = time.Hour        // a working connection is replaced once in this time at most
+	rideTime      = 2 * time.Second  // how long a frame waits to ride along with another message
+	windowSize    = 8                // messages of the fan-out that one connection holds at a time
+	quotaWait     = time.Hour        // after which a paused member gets a G_SYNC to see whether it reads again
+	syncEvery     = 6 * time.Hour    // regular G_SYNC
+	gapWait       = 5 * time.Second  // before a gap is asked for
+	askWait       = 30 * time.Second // before another member is asked
+	headsWait     = 30 * time.Second // that a message waits for the operations it names
+	mostConns     = 4                // connections of one pair, old and new; the oldest unfinished one goes
+	mostFailed    = 16               // ranges of given up messages that are kept per member
+	mostPeerHeads = 16
+)
+
+// connState is where a connection of a pair is (docs/groups.md, "The pair connection"). I0 and R0 are a pair without a
+// connection; R1 and R2 are one state here, because the connection layer says nothing between them.
+type connState uint8
+
+const (
+	connMaking  connState = iota + 1 // I0→I1: the request is being made
+	connOffered                      // I1
+	connAllowed                      // I2
+	connJoined                       // R1, R2
+	connReady                        // I3, R3
+)
+
+// pairConn is one connection of a pair. Fields are stored with the peer.
+type pairConn struct {
+	name    string
+	side    side
+	state   connState
+	attempt uint32
+	expiry  time.Time // of the offer
+	link    []byte    // own request to be offered, or the peer's that was joined
+	routed  bool      // the offer is on its way by some route
+	broken  bool      // sending failed for good
+	told    []OpID    // own heads in the hello that was sent
+	madeAt  time.Time // when the link was ready; not stored
+}
+
+// handed is a body with own messages that the connection has not reported as sent.
+type handed struct {
+	ref  Ref
+	conn string
+	upTo uint64 // messages below it are in this or earlier bodies
+	from uint64
+}
+
+// failure is a range of own messages that were given up for a member.
+type failure struct {
+	Range  Range
+	Reason Reason
+}
+
+// queued is a frame that waits to be sent.
+type queued struct {
+	due     time.Time
+	purpose purpose
+	frame   []byte
+}
+
+// peer is another member, present or not.
+type peer struct {
+	key       Key
+	conns     []*pairConn // in the order of their making
+	connected bool        // PairConnected was told and nothing to the contrary
+
+	// making connections
+	attempt     uint32    // highest of this pair, own or seen
+	attemptsDay time.Time // start of the day in which attempts are counted
+	attemptsNum uint16
+	retryAt     time.Time // T1: offer again, or G_NEED; zero: nothing to do
+	retryWait   time.Duration
+	lastRoute   Key
+	replacedAt  time.Time // when a working or broken connection was last to be replaced
+	replace     bool      // make a new connection beside the working one
+	reason      Reason    // why not connected
+	reported    uint8     // 1 + state last told to the inviter
+	level       uint8     // 1: not connected to the inviter at the join
+
+	// what it knows
+	knows []OpID // heads that it has, as it said or as was handed over to it
+
+	// own messages to it
+	first     uint64 // the first one meant for it
+	next      uint64 // next one to hand over
+	sent      uint64 // below it sent or given up
+	delivered uint64 // below it received, except missing
+	missing   []Range
+	failed    []failure
+	window    []handed
+	paused    Reason
+	pausedAt  time.Time
+	resync    bool // when it goes on, one G_SYNC instead of what it missed
+
+	// receipts to it
+	receiptDue  time.Time // zero: nothing changed
+	receiptLast time.Time
+
+	lastHeard time.Time
+	endedAt   time.Time // not present since; zero: present
+	goneTold  bool      // it was sent the operation that ended its presence
+
+	// Not stored.
+	out      []queued // stored under q when the step ends with something left
+	outKept  bool     // a record q exists
+	frames   bucket   // G_MSG and G_OPS it sends
+	wants    bucket   // G_WANT it sends
+	copies   bucket   // bytes of G_FWD to it
+	warned   time.Time
+	delayedN uint32 // serial of its next delayed frame
+	delayed  int
+}
+
+const peerVersion = 1
+
+func (p *peer) put(tx kv.Tx) {
+	b := appendFlag([]byte{peerVersion}, p.connected)
+	b = append(b, byte(len(p.conns)))
+	for _, c := range p.conns {
+		b = append(wire.AppendStr8(b, []byte(c.name)), byte(c.side), byte(c.state))
+		b = wire.AppendStr16(appendTime(wire.AppendU32(b, c.attempt), c.expiry), c.link)
+		b = appendIDs(appendFlag(appendFlag(b, c.routed), c.broken), c.told)
+	}
+	b = wire.AppendU16(appendTime(wire.AppendU32(b, p.attempt), p.attemptsDay), p.attemptsNum)
+	b = append(appendDuration(appendTime(b, p.retryAt), p.retryWait), p.lastRoute[:]...)
+	b = append(appendFlag(appendTime(b, p.replacedAt), p.replace), byte(p.reason), p.reported, p.level)
+	b = appendIDs(b, p.knows)
+	b = wire.AppendU64(wire.AppendU64(b, p.first), p.next)
+	b = wire.AppendU64(wire.AppendU64(b, p.sent), p.delivered)
+	b = wire.AppendU16(b, uint16(len(p.missing)))
+	for _, m := range p.missing {
+		b = appendRange(b, m)
+	}
+	b = wire.AppendU16(b, uint16(len(p.failed)))
+	for _, f := range p.failed {
+		b = append(appendRange(b, f.Range), byte(f.Reason))
+	}
+	b = wire.AppendU16(b, uint16(len(p.window)))
+	for _, h := range p.window {
+		b = wire.AppendStr8(wire.AppendU64(b, uint64(h.ref)), []byte(h.conn))
+		b = wire.AppendU64(wire.AppendU64(b, h.from), h.upTo)
+	}
+	b = appendFlag(appendTime(append(b, byte(p.paused)), p.pausedAt), p.resync)
+	b = appendTime(appendTime(b, p.receiptDue), p.receiptLast)
+	b = appendFlag(appendTime(appendTime(b, p.lastHeard), p.endedAt), p.goneTold)
+	tx.Put(record('p', p.key[:]), b)
+}
+
+func (g *Group) loadPeer(k, v []byte) error {
+	r := wire.NewReader(v)
+	if len(k) != 32 || r.U8() != peerVersion {
+		return ErrRecords
+	}
+	p := &peer{key: Key(k), connected: readFlag(r)}
+	for n := r.U8(); n > 0 && r.Err() == nil; n-- {
+		c := &pairConn{name: string(r.Str8()), side: side(r.U8()), state: connState(r.U8())}
+		c.attempt, c.expiry, c.link = r.U32(), readTime(r), bytes.Clone(r.Str16())
+		c.routed, c.broken, c.told = readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
+		p.conns = append(p.conns, c)
+		g.conns[c.name] = p
+	}
+	p.attempt, p.attemptsDay, p.attemptsNum = r.U32(), readTime(r), r.U16()
+	p.retryAt, p.retryWait, p.lastRoute = readTime(r), readDuration(r), readKey(r)
+	p.replacedAt, p.replace = readTime(r), readFlag(r)
+	p.reason, p.reported, p.level = Reason(r.U8()), r.U8(), r.U8()
+	p.knows = readIDs(r, mostPeerHeads)
+	p.first, p.next, p.sent, p.delivered = r.U64(), r.U64(), r.U64(), r.U64()
+	for n := r.U16(); n > 0 && r.Err() == nil; n-- {
+		p.missing = append(p.missing, readRange(r))
+	}
+	for n := r.U16(); n > 0 && r.Err() == nil; n-- {
+		p.failed = append(p.failed, failure{readRange(r), Reason(r.U8())})
+	}
+	for n := r.U16(); n > 0 && r.Err() == nil; n-- {
+		p.window = append(p.window, handed{ref: Ref(r.U64()), conn: string(r.Str8()), from: r.U64(), upTo: r.U64()})
+	}
+	p.paused, p.pausedAt, p.resync = Reason(r.U8()), readTime(r), readFlag(r)
+	p.receiptDue, p.receiptLast = readTime(r), readTime(r)
+	p.lastHeard, p.endedAt, p.goneTold = readTime(r), readTime(r), readFlag(r)
+	if r.Done() != nil {
+		return ErrRecords
+	}
+	g.peers[p.key] = p
+	return nil
+}
+
+func (p *peer) putQueue(tx kv.Tx) {
+	k := record('q', p.key[:])
+	if len(p.out) == 0 {
+		if p.outKept {
+			tx.Delete(k)
+			p.outKept = false
+		}
+		return
+	}
+	b := []byte{recordVersion}
+	for _, q := range p.out {
+		b = wire.AppendStr16(append(appendTime(b, q.due), byte(q.purpose)), q.frame)
+	}
+	tx.Put(k, b)
+	p.outKept = true
+}
+
+func (g *Group) loadQueue(k, v []byte) error {
+	r := wire.NewReader(v)
+	if len(k) != 32 || r.U8() != recordVersion || g.peers[Key(k)] == nil {
+		return ErrRecords
+	}
+	p := g.peers[Key(k)]
+	for r.Len() > 0 {
+		p.out = append(p.out, queued{due: readTime(r), purpose: purpose(r.U8()), frame: bytes.Clone(r.Str16())})
+	}
+	p.outKept = true
+	if r.Err() != nil {
+		return ErrRecords
+	}
+	return nil
+}
+
+// conn returns the pair's connection with a name.
+func (p *peer) conn(name string) *pairConn {
+	for _, c := range p.conns {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// ready returns the newest connection on which frames flow both ways; nil if there is none.
+func (p *peer) ready() *pairConn {
+	for i := len(p.conns) - 1; i >= 0; i-- {
+		if c := p.conns[i]; c.state == connReady && !c.broken {
+			return c
+		}
+	}
+	return nil
+}
+
+// sendable returns the connection to send frames over: a ready one, else the newest that was joined and not answered
+// yet, whose other end keeps frames until it has checked our hello.
+func (p *peer) sendable() *pairConn {
+	if c := p.ready(); c != nil {
+		return c
+	}
+	for i := len(p.conns) - 1; i >= 0; i-- {
+		if c := p.conns[i]; c.state == connJoined && !c.broken {
+			return c
+		}
+	}
+	return nil
+}
+
+// offering returns the connection that is being made or offered and not answered yet.
+func (p *peer) offering() *pairConn {
+	for i := len(p.conns) - 1; i >= 0; i-- {
+		if c := p.conns[i]; c.state == connMaking || c.state == connOffered || c.state == connAllowed {
+			return c
+		}
+	}
+	return nil
+}
+
+// ended tells whether the member is not present any more.
+func (p *peer) ended() bool { return !p.endedAt.IsZero() }
+
+// bucket is a token bucket. The zero value is full. It is not stored: a restart fills it.
+type bucket struct {
+	used float64
+	at   time.Time
+}
+
+// take takes n tokens of a bucket that holds burst and is refilled at a rate per second; false if there are not enough.
+func (b *bucket) take(now time.Time, n, burst, rate float64) bool {
+	if passed := now.Sub(b.at).Seconds(); passed > 0 && !b.at.IsZero() {
+		b.used = max(0, b.used-passed*rate)
+	}
+	b.at = now
+	if b.used+n > burst {
+		return false
+	}
+	b.used += n
+	return true
+}
+
+// wait is how long it takes until n tokens are there.
+func (b *bucket) wait(now time.Time, n, burst, rate float64) time.Duration {
+	used := b.used - now.Sub(b.at).Seconds()*rate
+	if over := used + n - burst; over > 0 {
+		return time.Duration(over/rate*float64(time.Second)) + time.Millisecond
+	}
+	return 0
+}

@@ -1,0 +1,417 @@
+package grouproto
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+const (
+	peerBurst   = 120 // G_MSG and G_OPS of one peer taken at once
+	peerRate    = 1.0 // and per second
+	mostDelayed = 512 // of one peer that are kept for later
+	mostHeld    = 256 // messages whose heads are not known, all members together
+)
+
+// body takes an agent message of a pair connection: one or more frames.
+func (s *step) body(p *peer, c *pairConn, body []byte) {
+	if c.state < connAllowed || c.state == connJoined {
+		// Nothing counts before a good hello. A joined connection's other end speaks only after its hello.
+		return
+	}
+	frames, err := splitBody(body)
+	if err != nil {
+		s.bad.frames++
+		return
+	}
+	if s.env.Now.Sub(p.lastHeard) >= time.Minute {
+		p.lastHeard = s.env.Now
+	}
+	if p.paused == ReasonInactive {
+		s.resume(p)
+	}
+	for _, f := range frames {
+		s.frame(p, f)
+	}
+}
+
+// ignored counts what peers sent and nobody could use.
+type ignored struct {
+	frames  int // malformed
+	unknown int // unknown tags or versions
+	extra   int // bytes behind known fields
+	place   int // not allowed where they came
+}
+
+// where tells which rows of the frame table apply to a peer.
+func (s *step) where(p *peer) place {
+	switch {
+	case s.main.status == StatusJoining:
+		return onJoining
+	case s.main.status != StatusMember || p.ended():
+		return onEnded
+	default:
+		return onReady
+	}
+}
+
+// frame takes one frame of a pair connection.
+func (s *step) frame(p *peer, b []byte) {
+	d, err := decodeFrame(b)
+	switch {
+	case err != nil:
+		s.bad.frames++
+		return
+	case d.frame == nil:
+		s.bad.unknown++
+		return
+	}
+	s.bad.extra += d.extra
+	if d.tag.row().at&s.where(p) == 0 {
+		s.bad.place++
+		s.tellGone(p)
+		return
+	}
+	if d.tag == TagMsg || d.tag == TagOps {
+		if p.delayed > 0 || !p.frames.take(s.env.Now, 1, peerBurst, peerRate) {
+			s.delay(p, b)
+			return
+		}
+	}
+	s.handle(p, d.frame)
+}
+
+// handle takes a frame that is allowed where it came.
+func (s *step) handle(p *peer, f frame) {
+	switch f := f.(type) {
+	case *opsFrame:
+		s.opsCame(p, f)
+	case *invMemFrame:
+		s.toForward(p, f)
+	case *memInvFrame:
+		s.forwarded(p, f)
+	case *needFrame:
+		s.needed(p, f)
+	case *conFrame:
+		s.report(p, f)
+	case *msgFrame:
+		s.noteHeads(p, f.Message.Heads)
+		s.joinerHeard(p.key)
+		s.message(p, p.key, f.Message)
+	case *fwdFrame:
+		s.copyCame(p, f)
+	case *noneFrame:
+		s.noneCame(p, f)
+	case *rcvdFrame:
+		s.noteHeads(p, f.Heads)
+		s.received(p, f)
+	case *syncFrame:
+		s.syncCame(p, f)
+	case *wantFrame:
+		s.wantCame(p, f)
+	case *directFrame:
+		s.notice(DirectFrame{
+			From: p.key, Tag: f.Tag, Payload: bytes.Clone(f.Payload), Permitted: s.st.Has(p.key, oplog.PermDirect),
+		})
+	case *memFrame:
+		s.membersTold(p, f)
+	case *doneFrame:
+		s.doneTold(p)
+	}
+}
+
+// opsCame takes G_OPS.
+func (s *step) opsCame(p *peer, f *opsFrame) {
+	if s.main.status == StatusJoining && f.Flags&opsLast != 0 {
+		s.main.logDone = true
+	}
+	before := 0
+	if s.log != nil {
+		before = s.log.Len()
+	}
+	wasMember := s.main.status == StatusMember
+	s.addOps(p, f.Ops, f.Unjudged)
+	if s.main.status == StatusJoining && s.log != nil {
+		s.tryJoin()
+	}
+	// The author of an operation that comes as news gets our heads back with the next receipt.
+	if wasMember && s.main.status == StatusMember && s.log.Len() > before && f.Flags&opsLast == 0 &&
+		slices.ContainsFunc(f.Ops, func(op *oplog.Op) bool { return op.Author == p.key }) {
+		s.receiptWanted(p)
+	}
+}
+
+// tellGone sends a member that is not present any more, and does not seem to know, what ended its presence; once.
+func (s *step) tellGone(p *peer) {
+	if !p.ended() || p.goneTold || s.log == nil || s.main.status != StatusMember {
+		return
+	}
+	s.touch(p)
+	p.goneTold = true
+	s.postOps(p, s.log.After(p.knows), 0, forOperations)
+}
+
+// message takes a message that its author sent over the pair connection.
+func (s *step) message(p *peer, author Key, m *message) {
+	if m.Number == ^uint64(0) {
+		s.bad.frames++
+		return
+	}
+	if len(s.log.Unknown(m.Heads)) > 0 {
+		s.holdMessage(p.key, author, m)
+		return
+	}
+	s.judge(p.key, author, m)
+}
+
+// judge decides about a message whose heads are known, or have been waited for long enough.
+func (s *step) judge(via, author Key, m *message) {
+	if !s.maySpeak(author, m) {
+		if _, gone := s.st.Removed(author); !gone && via == author {
+			c := s.chain(author)
+			c.know(m.Number)
+			c.giveUp(Range{m.Number, m.Number}, noneNotForYou)
+		}
+		return
+	}
+	id := MessageID{author, m.Number, m.hash(s.id, author)}
+	c := s.chain(author)
+	if held, ok := s.loadMessage(author, m.Number); ok {
+		s.again(via, held, id, m)
+		return
+	}
+	if !c.missing(m.Number) {
+		// Settled: what was held once is a repeat, and only the author itself knows better than the rest.
+		if why, _ := c.absentAt(m.Number); why == 0 || via != author {
+			return
+		}
+		c.appear(m.Number)
+	}
+	fixed, isFixed := c.fixedHash(m.Number)
+	if isFixed && fixed != id.Hash && via != author {
+		s.warn(WarnDisputed, via)
+		return
+	}
+	k := &kept{id: id, message: m, received: s.env.Now, via: via, vouched: via != author && !isFixed, depth: s.depth(m)}
+	if prev, ok := s.loadMessage(author, m.Number-1); ok && m.Number > 0 {
+		k.depth = max(k.depth, prev.depth+1)
+	}
+	s.build(k)
+	s.notice(MessageReceived{k.stored()})
+}
+
+// build stores a message and notes what it says about others.
+func (s *step) build(k *kept) {
+	m, author := k.message, k.id.Author
+	c := s.chain(author)
+	c.unfix(m.Number)
+	c.settle(Range{m.Number, m.Number})
+	s.keep(k)
+	s.addTip(k.id, m)
+	for _, parent := range m.Parents {
+		s.refers(parent, k.via)
+	}
+	if !k.vouched {
+		s.fixPrev(author, m)
+	}
+	if p := s.peers[author]; p != nil {
+		s.receiptWanted(p)
+	}
+	s.progress(author)
+}
+
+// refers notes a message that another one builds on: it exists.
+func (s *step) refers(id MessageID, via Key) {
+	if id.Author == s.self || id.Number == ^uint64(0) || !s.everMember(id.Author) {
+		return
+	}
+	if held, ok := s.loadMessage(id.Author, id.Number); ok {
+		if held.id.Hash != id.Hash {
+			s.warn(WarnDisputed, via)
+		}
+		return
+	}
+	c := s.chain(id.Author)
+	c.know(id.Number)
+	if c.missing(id.Number) {
+		c.refer(id.Number)
+		s.gapSeen(id.Author)
+	}
+}
+
+// fixPrev takes the author's own word about the message before.
+func (s *step) fixPrev(author Key, m *message) {
+	if m.Prev == ([32]byte{}) || m.Number == 0 {
+		return
+	}
+	s.fix(author, m.Number-1, m.Prev)
+}
+
+// fix takes the author's own word about one of its messages: a copy that is held is confirmed by it, and by what that
+// says about the one before, or is no copy.
+func (s *step) fix(author Key, number uint64, hash [32]byte) {
+	for {
+		c := s.chain(author)
+		held, ok := s.loadMessage(author, number)
+		switch {
+		case !ok:
+			if c.know(number); c.missing(number) {
+				c.fix(number, hash)
+				s.gapSeen(author)
+			}
+			return
+		case held.id.Hash != hash && held.vouched:
+			// Somebody gave us something else. It stays as the second version until the right one comes.
+			s.warn(WarnDisputed, held.via)
+			s.putKept('v', held)
+			s.env.Tx.Delete(messageKey('m', author, number))
+			c.reopen(number)
+			c.fix(number, hash)
+			s.gapSeen(author)
+			return
+		case held.id.Hash != hash:
+			s.warn(WarnEquivocation, author)
+			return
+		case !held.vouched:
+			return
+		}
+		held.vouched = false
+		s.putKept('m', held)
+		s.notice(MessageConfirmed{held.id})
+		if held.message.Prev == ([32]byte{}) || number == 0 {
+			return
+		}
+		number, hash = number-1, held.message.Prev
+	}
+}
+
+// again is another content, or the same, for a number that is held.
+func (s *step) again(via Key, held *kept, id MessageID, m *message) {
+	switch {
+	case held.id.Hash == id.Hash:
+		if held.vouched && via == id.Author {
+			s.fix(id.Author, id.Number, id.Hash)
+		}
+	case via != id.Author:
+		s.warn(WarnDisputed, via)
+	case held.vouched:
+		// The author's own word replaces what others gave.
+		s.putKept('v', held)
+		now := &kept{id: id, message: m, received: held.received, position: held.position, depth: held.depth, via: via}
+		s.putKept('m', now)
+		s.notice(MessageReplaced{now.stored()})
+		s.fixPrev(id.Author, m)
+	default:
+		s.warn(WarnEquivocation, id.Author)
+		if _, ok := loadKept(s.env.Tx, 'v', id.Author, id.Number); !ok {
+			s.putKept('v', &kept{id: id, message: m, received: s.env.Now, via: via})
+		}
+	}
+}
+
+// maySpeak tells whether a message is taken: its author is present, with the permission, in the state that the message
+// names, and has not been removed here; of removed ones only messages below the largest cut.
+func (s *step) maySpeak(author Key, m *message) bool {
+	if gone, ok := s.st.Removed(author); ok && m.Number >= gone.Cut {
+		return false
+	}
+	known := slices.DeleteFunc(slices.Clone(m.Heads), func(id OpID) bool { return s.log.Op(id) == nil })
+	st, ok := s.log.StateAt(known)
+	if !ok {
+		return false
+	}
+	_, present := st.Member(author)
+	return present && st.Has(author, oplog.PermSend)
+}
+
+// everMember tells whether a key belongs to somebody the log knows; of others nothing is kept.
+func (s *step) everMember(k Key) bool {
+	if s.peers[k] != nil {
+		return true
+	}
+	_, left := s.st.Left(k)
+	_, removed := s.st.Removed(k)
+	return left || removed
+}
+
+// heldMessage waits for the operations that it names.
+type heldMessage struct {
+	serial  uint64
+	via     Key
+	author  Key
+	message *message
+	until   time.Time
+}
+
+// holdMessage keeps a message until its heads are known, at most headsWait. The heads are asked for at once.
+func (s *step) holdMessage(via, author Key, m *message) {
+	if p := s.peers[via]; p != nil {
+		for _, id := range s.log.Unknown(m.Heads) {
+			s.wantOp(p, id, s.env.Now)
+		}
+	}
+	if slices.ContainsFunc(s.waiting, func(h *heldMessage) bool { return h.author == author && h.message.Number == m.Number }) {
+		return
+	}
+	if len(s.waiting) >= mostHeld {
+		s.warnLimit(s.peers[via])
+		return // a gap that will be asked for
+	}
+	s.main.serial++
+	h := &heldMessage{serial: s.main.serial, via: via, author: author, message: m, until: s.env.Now.Add(headsWait)}
+	s.waiting = append(s.waiting, h)
+	b := appendTime(append(append([]byte{recordVersion}, via[:]...), author[:]...), h.until)
+	s.env.Tx.Put(numberKey('w', h.serial), m.append(b))
+}
+
+func (g *Group) loadHeldMessage(k, v []byte) error {
+	r := wire.NewReader(v)
+	serial, ok := u64of(k)
+	if !ok || r.U8() != recordVersion {
+		return ErrRecords
+	}
+	h := &heldMessage{serial: serial, via: readKey(r), author: readKey(r), until: readTime(r), message: readMessage(r)}
+	if r.Done() != nil {
+		return ErrRecords
+	}
+	g.waiting = append(g.waiting, h)
+	return nil
+}
+
+// judgeWaiting takes the messages whose heads have come, or whose time is over.
+func (s *step) judgeWaiting() {
+	if len(s.waiting) == 0 || s.log == nil {
+		return
+	}
+	var ready []*heldMessage
+	s.waiting = slices.DeleteFunc(s.waiting, func(h *heldMessage) bool {
+		if !s.due(h.until) && len(s.log.Unknown(h.message.Heads)) > 0 {
+			return false
+		}
+		s.env.Tx.Delete(numberKey('w', h.serial))
+		ready = append(ready, h)
+		return true
+	})
+	if s.main.status != StatusMember {
+		return
+	}
+	for _, h := range ready {
+		s.judge(h.via, h.author, h.message)
+	}
+}
+
+func (g *Group) wakeWaiting(w *wake) {
+	for _, h := range g.waiting {
+		w.add(h.until)
+	}
+	if g.delayed > 0 {
+		for _, p := range g.peers {
+			if p.delayed > 0 {
+				w.add(p.frames.at.Add(p.frames.wait(p.frames.at, 1, peerBurst, peerRate)))
+			}
+		}
+	}
+}

@@ -1,0 +1,352 @@
+package grouproto
+
+import (
+	"slices"
+	"time"
+)
+
+// ask is the repair of one author's gaps. It is not stored: after a restart it begins again.
+type ask struct {
+	at    time.Time     // when somebody is asked next
+	asked map[Key]uint8 // who was asked in this round, and the reason in their G_NONE; 0: no such answer
+	last  Key           // who was asked last
+	want  []Range       // what for
+	wait  time.Duration // between rounds
+}
+
+// gapSeen begins the repair of an author's gaps after a short while, in which they may close by themselves.
+func (s *step) gapSeen(author Key) {
+	if s.asks[author] == nil {
+		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]uint8{}}
+	}
+}
+
+// resumeAsks begins the repair of all gaps after a restart.
+func (g *Group) resumeAsks() {
+	for k, c := range g.chains {
+		if len(c.gaps) > 0 {
+			g.asks[k] = &ask{at: time.UnixMilli(1), asked: map[Key]uint8{}}
+		}
+	}
+}
+
+// progress looks at an author's gaps after something was settled.
+func (s *step) progress(author Key) {
+	a, c := s.asks[author], s.chains[author]
+	switch {
+	case c == nil:
+	case len(c.gaps) == 0:
+		delete(s.asks, author)
+	case a == nil:
+		s.gapSeen(author)
+	case len(a.want) > 0 && !c.anyMissing(a.want):
+		// All that was asked for is settled: whoever gave it may give the rest.
+		a.want = nil
+		delete(a.asked, a.last)
+		a.at = s.env.Now
+	}
+}
+
+// anyMissing tells whether a number of these ranges is in a gap.
+func (c *chain) anyMissing(ranges []Range) bool {
+	return slices.ContainsFunc(ranges, func(r Range) bool {
+		return slices.ContainsFunc(c.gaps, func(g Range) bool { return g.From <= r.To && r.From <= g.To })
+	})
+}
+
+// askForGaps asks for missing messages: first their author, then others in random order, 30 s after each other.
+func (s *step) askForGaps() {
+	if s.main.status != StatusMember {
+		return
+	}
+	frames := map[*peer]*wantFrame{}
+	room := map[*peer]uint64{}
+	for _, author := range s.askedAuthors() {
+		a, c := s.asks[author], s.chains[author]
+		if c == nil || len(c.gaps) == 0 {
+			delete(s.asks, author)
+			continue
+		}
+		if !s.due(a.at) {
+			continue
+		}
+		p := s.askWhom(author, a)
+		if p == nil {
+			s.roundOver(author, a, c)
+			continue
+		}
+		f := frames[p]
+		if f == nil {
+			f = &wantFrame{}
+			frames[p], room[p] = f, MaxWantMessages
+		}
+		want := firstOf(c.gaps, room[p], 255-len(f.Messages))
+		if len(want) == 0 {
+			a.at = s.env.Now.Add(rideTime)
+			continue
+		}
+		for _, r := range want {
+			f.Messages = append(f.Messages, wantEntry{author, r})
+			room[p] -= r.size()
+		}
+		a.asked[p.key], a.last, a.want, a.at = 0, p.key, want, s.env.Now.Add(askWait)
+	}
+	for _, p := range s.everybody() {
+		if f := frames[p]; f != nil && len(f.Messages) > 0 {
+			s.post(p, f, forSync, s.env.Now)
+		}
+	}
+}
+
+func (g *Group) askedAuthors() []Key {
+	var out []Key
+	for k := range g.asks {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, Key.Compare)
+	return out
+}
+
+// askWhom returns who is asked next about an author: the author itself, then the others; nil at the end of the round.
+func (s *step) askWhom(author Key, a *ask) *peer {
+	if p := s.peers[author]; p != nil && !p.ended() && p.ready() != nil {
+		if _, was := a.asked[author]; !was {
+			return p
+		}
+	}
+	not := map[Key]bool{}
+	for k := range a.asked {
+		not[k] = true
+	}
+	return s.randomReady(not)
+}
+
+// firstOf returns the first of the ranges, at most n numbers in at most entries ranges.
+func firstOf(ranges []Range, n uint64, entries int) (out []Range) {
+	for _, r := range ranges {
+		if n == 0 || len(out) >= entries {
+			break
+		}
+		if r.size() > n {
+			r.To = r.From + n - 1
+		}
+		n -= r.size()
+		out = append(out, r)
+	}
+	return out
+}
+
+// roundOver is when everybody connected was asked. What nobody keeps is given up, unless the author may come back with
+// it; what all say is not for us is believed. The rest is asked for again later.
+func (s *step) roundOver(author Key, a *ask, c *chain) {
+	none, notForYou := len(a.asked) > 0, len(a.asked) > 0
+	for _, why := range a.asked {
+		none = none && why != 0
+		notForYou = notForYou && why == noneNotForYou
+	}
+	p := s.peers[author]
+	_, askedAuthor := a.asked[author]
+	if none && (notForYou || askedAuthor || p == nil || p.ended()) {
+		why := noneNotKept
+		if notForYou {
+			why = noneNotForYou
+		}
+		s.chain(author)
+		for _, r := range a.want {
+			c.giveUp(r, why)
+		}
+		a.at, a.want = s.env.Now, nil
+		clear(a.asked)
+		if len(c.gaps) == 0 {
+			delete(s.asks, author)
+		}
+		return
+	}
+	a.wait = min(max(t1, 2*a.wait), t1Most)
+	a.at, a.want = s.env.Now.Add(a.wait), nil
+	clear(a.asked)
+}
+
+func (g *Group) wakeAsks(w *wake) {
+	if g.main.status == StatusMember {
+		for _, a := range g.asks {
+			w.add(a.at)
+		}
+	}
+	if g.alive() {
+		for _, o := range g.wantOps {
+			w.add(o.askAt)
+		}
+	}
+}
+
+// copyCame takes a copy (G_FWD): only what is missing, or what the author itself repeats.
+func (s *step) copyCame(p *peer, f *fwdFrame) {
+	c := s.chains[f.Author]
+	if c == nil || f.Author == s.self || f.Author != p.key && !c.missing(f.Message.Number) {
+		return
+	}
+	s.message(p, f.Author, f.Message)
+}
+
+// noneCame takes G_NONE. The author knows; what others say counts at the end of the round.
+func (s *step) noneCame(p *peer, f *noneFrame) {
+	for _, e := range f.Ranges {
+		c, a := s.chains[e.Author], s.asks[e.Author]
+		if c == nil || e.Author == s.self {
+			continue
+		}
+		if e.Author == p.key {
+			s.chain(e.Author)
+			if c.giveUp(e.Range, e.Why) {
+				s.progress(e.Author)
+			}
+			continue
+		}
+		if a == nil {
+			continue
+		}
+		if _, was := a.asked[p.key]; was {
+			a.asked[p.key] = e.Why
+			if a.last == p.key {
+				a.at = s.env.Now // the next one
+			}
+		}
+	}
+}
+
+// wantCame answers G_WANT: operations, copies of messages that the asker may have, and what there is no copy of.
+func (s *step) wantCame(p *peer, f *wantFrame) {
+	if !p.wants.take(s.env.Now, 1, MaxWantsMinute, MaxWantsMinute/60.0) {
+		s.warnLimit(p)
+		return
+	}
+	if len(f.Ops) > 0 {
+		s.giveOps(p, f.Ops)
+	}
+	none := &noneFrame{}
+	for _, e := range f.Messages {
+		if !s.give(p, e, none) {
+			break
+		}
+	}
+	if len(none.Ranges) > 0 {
+		s.post(p, none, forCopies, s.env.Now)
+	}
+}
+
+// give answers one entry of a G_WANT; false when the peer has had enough copies for an hour.
+func (s *step) give(p *peer, e wantEntry, none *noneFrame) bool {
+	for n := e.Range.From; ; n++ {
+		k, held := s.loadMessage(e.Author, n)
+		switch {
+		case held && s.entitled(p, k):
+			if !p.copies.take(s.env.Now, float64(len(k.message.Body)+128), MaxCopiesHour, MaxCopiesHour/3600.0) {
+				s.warnLimit(p)
+				return false
+			}
+			s.post(p, &fwdFrame{e.Author, k.message}, forCopies, s.env.Now)
+		case held:
+			none.add(e.Author, Range{n, n}, noneNotForYou)
+		default:
+			why, upTo := s.notHeld(e.Author, n)
+			none.add(e.Author, Range{n, upTo}, why)
+			n = upTo
+		}
+		if n >= e.Range.To {
+			return true
+		}
+	}
+}
+
+// notHeld says why a message is not here, and up to which number that holds.
+func (s *step) notHeld(author Key, n uint64) (why uint8, upTo uint64) {
+	if author == s.self && n >= s.main.next {
+		return noneNotExisted, ^uint64(0) - 1
+	}
+	if c := s.chains[author]; c != nil && !c.missing(n) {
+		if why, rest := c.absentAt(n); why == noneNotExisted {
+			return why, rest
+		}
+	}
+	return noneNotKept, n
+}
+
+// add notes an absence; neighbours of one kind become one range.
+func (f *noneFrame) add(author Key, r Range, why uint8) {
+	if k := len(f.Ranges); k > 0 {
+		last := &f.Ranges[k-1]
+		if last.Author == author && last.Why == why && last.Range.To+1 == r.From {
+			last.Range.To = r.To
+			return
+		}
+	}
+	if len(f.Ranges) < 255 {
+		f.Ranges = append(f.Ranges, noneEntry{author, r, why})
+	}
+}
+
+// entitled tells whether a member may have a message: its add is in the past of the message's heads, or the setting
+// `history` allows it.
+func (s *step) entitled(p *peer, k *kept) bool {
+	if s.entitledByHeads(p, k) {
+		return true
+	}
+	value, _, _ := s.st.Setting("history")
+	n := historyOf(value)
+	if n == 0 || k.id.Number+n < n {
+		return n > 0
+	}
+	// One of the last n that are not for it anyway: the one n later, if there is one, must be for it.
+	later, ok := s.loadMessage(k.id.Author, k.id.Number+n)
+	return !ok || s.entitledByHeads(p, later)
+}
+
+func (s *step) entitledByHeads(p *peer, k *kept) bool {
+	m, ok := s.st.Member(p.key)
+	if !ok {
+		return false
+	}
+	if s.log.Includes(k.message.Heads, m.Added) {
+		return true
+	}
+	st, ok := s.log.StateAt(k.message.Heads)
+	if !ok {
+		return false
+	}
+	_, ok = st.Member(p.key) // by another add
+	return ok
+}
+
+// front returns, per author ascending, the newest message below which nothing is missing, as far as its hash is known;
+// of all authors, or of those for whom the filter is true.
+func (s *step) front(of func(Key) bool) []MessageID {
+	var out []MessageID
+	for k, c := range s.chains {
+		if of != nil && !of(k) {
+			continue
+		}
+		n, ok := c.front()
+		if !ok {
+			continue
+		}
+		if held, ok := s.loadMessage(k, n); ok {
+			out = append(out, held.id)
+		} else if c.hint.Author == k && c.hint.Number == n {
+			out = append(out, c.hint)
+		}
+	}
+	slices.SortFunc(out, func(a, b MessageID) int { return a.Author.Compare(b.Author) })
+	return out
+}
+
+// presentFront is the front of the authors that are present.
+func (s *step) presentFront() []MessageID {
+	if s.st == nil {
+		return nil
+	}
+	return s.front(func(k Key) bool { _, ok := s.st.Member(k); return ok })
+}
+
+// digest is the hash of the present authors' front.
+func (s *step) digest() [32]byte { return digest(s.presentFront()) }

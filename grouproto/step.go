@@ -1,0 +1,302 @@
+package grouproto
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// step is one call of Step: the group, what it may use, and what comes of it.
+type step struct {
+	*Group
+	env    Env
+	out    []Effect
+	peersW map[*peer]bool    // to be written
+	chainW map[*chain]bool   // to be written
+	bodies map[uint64][]byte // bodies with one own message and nothing else, shared by the fan-out
+}
+
+func (s *step) do(e Effect)    { s.out = append(s.out, e) }
+func (s *step) notice(e Event) { s.do(Notice{e}) }
+func (s *step) warn(w Warning, about Key) {
+	s.notice(Warned{w, about})
+}
+
+// touch marks a peer as changed.
+func (s *step) touch(p *peer) {
+	if s.peersW == nil {
+		s.peersW = map[*peer]bool{}
+	}
+	s.peersW[p] = true
+}
+
+// chain returns an author's chain for changing; it is made if there is none.
+func (s *step) chain(author Key) *chain {
+	c := s.chains[author]
+	if c == nil {
+		c = &chain{author: author}
+		s.chains[author] = c
+	}
+	if s.chainW == nil {
+		s.chainW = map[*chain]bool{}
+	}
+	s.chainW[c] = true
+	return c
+}
+
+func random32(env Env) (b [32]byte) { fill(env, b[:]); return b }
+func random16(env Env) (b [16]byte) { fill(env, b[:]); return b }
+
+func fill(env Env, b []byte) {
+	if _, err := io.ReadFull(env.Rand, b); err != nil {
+		panic("grouproto: no randomness: " + err.Error())
+	}
+}
+
+// below returns a random number from 0 to n-1. A group has few hundred members, so the bias of the remainder is nothing.
+func (s *step) below(n int) int {
+	var b [4]byte
+	fill(s.env, b[:])
+	return int((uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])) % uint64(n))
+}
+
+// newName makes a connection name: 12 random bytes as base64url, which is also the form of the agent's connection IDs.
+func (s *step) newName() string {
+	var b [12]byte
+	fill(s.env, b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func hour(t time.Time) int64 { return t.Unix() - t.Unix()%oplog.SecondsOfHour }
+
+// present returns the members other than oneself that are present, ascending by key.
+func (g *Group) present() []*peer {
+	var out []*peer
+	for _, p := range g.peers {
+		if !p.ended() {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *peer) int { return a.key.Compare(b.key) })
+	return out
+}
+
+// everybody returns all peers, ascending by key.
+func (g *Group) everybody() []*peer {
+	out := make([]*peer, 0, len(g.peers))
+	for _, p := range g.peers {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *peer) int { return a.key.Compare(b.key) })
+	return out
+}
+
+// take handles one input.
+func (s *step) take(in Input) {
+	switch in := in.(type) {
+	case Invite:
+		s.answer(s.invite(in))
+	case Uninvite:
+		s.answer(s.uninvite(in))
+	case Send:
+		s.answer(s.send(in))
+	case Leave:
+		s.answer(s.leave())
+	case Remove:
+		s.answer(s.remove(in))
+	case Close:
+		s.answer(s.write(&oplog.Close{}))
+	case SetRole:
+		s.answer(s.write(&oplog.RoleChange{Member: in.Member, Role: in.Role}))
+	case SetPolicy:
+		s.answer(s.write(&oplog.PolicyChange{Policy: in.Policy}))
+	case Set:
+		s.answer(s.write(&oplog.Set{Setting: oplog.Setting{Name: in.Name, Value: in.Value}}))
+	case Repair:
+		s.answer(s.repair(in))
+	case SendDirect:
+		s.answer(s.sendDirect(in))
+	case ContactFrame:
+		s.contactFrame(in)
+	case LinkReady:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.linkReady(p, c, in.Link) })
+	case Conf:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.confirmation(p, c, in) })
+	case Info:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.answered(p, c, in) })
+	case Connected:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) {
+			if c.state == connAllowed {
+				s.ready(p, c)
+			}
+		})
+	case Failed:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.failed(p, c, in.Reason) })
+	case Message:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.body(p, c, in.Body) })
+	case Sent:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sent(p, c, in.Ref) })
+	case SendFailed:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sendFailed(p, c, in.Ref, in.Reason) })
+	case Quota:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.pause(p, ReasonQuota) })
+	case Continue:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resume(p) })
+	case Up:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.reconnected() })
+	case Down, Tick:
+	}
+}
+
+// onConn calls f with the pair and the connection of that name, if it still exists.
+func (s *step) onConn(name string, f func(*peer, *pairConn)) {
+	p := s.conns[name]
+	if p == nil {
+		return
+	}
+	if c := p.conn(name); c != nil {
+		s.touch(p)
+		f(p, c)
+	}
+}
+
+// answer puts the answer to a command before everything else.
+func (s *step) answer(d Done, err error) {
+	d.Err = err
+	s.out = slices.Insert(s.out, 0, Effect(d))
+}
+
+// member tells why a command of a member cannot be done; nil if it can.
+func (g *Group) member() error {
+	switch g.main.status {
+	case StatusMember:
+		return nil
+	case StatusJoining:
+		return ErrJoining
+	case StatusClosed:
+		return ErrClosed
+	default:
+		return ErrNotMember
+	}
+}
+
+// write makes the next own operation and tells everybody.
+func (s *step) write(a oplog.Action) (Done, error) {
+	if err := s.member(); err != nil {
+		return Done{}, err
+	}
+	body, err := s.log.Next(s.self, a, s.env.Now.Unix())
+	if err != nil {
+		return Done{}, opError(err)
+	}
+	return s.publish(body, true)
+}
+
+// publish signs and admits an own operation; with spread it goes to everybody at once.
+func (s *step) publish(body oplog.Body, spread bool) (Done, error) {
+	op, err := oplog.Sign(body, s.key)
+	if err != nil {
+		return Done{}, opError(err)
+	}
+	res := s.log.Add(s.env.Tx, op, s.self)
+	if res.Status != oplog.Admitted {
+		return Done{}, opError(res.Reason)
+	}
+	if spread {
+		s.spread(op.ID())
+	}
+	s.admitted(res, s.self)
+	return Done{Op: op.ID()}, nil
+}
+
+// opError turns an error of package oplog into one of this package's, keeping the first inside.
+func opError(err error) error {
+	var reason oplog.Reason
+	if !errors.As(err, &reason) {
+		if errors.Is(err, oplog.ErrForm) {
+			return fmt.Errorf("%w: %w", ErrTooLarge, err)
+		}
+		return err
+	}
+	switch reason {
+	case oplog.ReasonClosed:
+		return ErrClosed
+	case oplog.ReasonAuthor:
+		return ErrNotMember
+	case oplog.ReasonMembers, oplog.ReasonFull, oplog.ReasonParallel:
+		return fmt.Errorf("%w: %w", ErrLimit, err)
+	case oplog.ReasonUpgrade:
+		return ErrUpgrade
+	default:
+		return fmt.Errorf("%w: %w", ErrNotPermitted, err)
+	}
+}
+
+// finish does what is due, sends what can be sent, and writes what changed.
+func (s *step) finish() {
+	s.endings()
+	s.takeDelayed()
+	s.judgeWaiting()
+	s.pauseTimers()
+	s.pairTimers()
+	s.spreadLate()
+	s.schedule()
+	s.sendOffers()
+	s.invitationTimers()
+	s.reportPairs()
+	s.askForGaps()
+	s.askForOps()
+	s.syncTimers()
+	s.receipts()
+	s.flush()
+	s.tellCaughtUp()
+	s.store()
+}
+
+// store writes what changed.
+func (s *step) store() {
+	for p := range s.peersW {
+		p.put(s.env.Tx)
+		p.putQueue(s.env.Tx)
+	}
+	for c := range s.chainW {
+		s.env.Tx.Put(record('c', c.author[:]), c.encode())
+	}
+	s.putMain(s.env.Tx)
+}
+
+// wake collects the earliest of several times.
+type wake struct{ at time.Time }
+
+func (w *wake) add(t time.Time) {
+	if !t.IsZero() && (w.at.IsZero() || t.Before(w.at)) {
+		w.at = t
+	}
+}
+
+// due tells whether a deadline is set and has passed.
+func (s *step) due(t time.Time) bool { return !t.IsZero() && !t.After(s.env.Now) }
+
+func (g *Group) nextWake() time.Time {
+	var w wake
+	g.wakeEndings(&w)
+	g.wakeWaiting(&w)
+	g.wakePauses(&w)
+	g.wakePairs(&w)
+	g.wakeInvitations(&w)
+	g.wakeReports(&w)
+	g.wakeAsks(&w)
+	g.wakeSync(&w)
+	for _, p := range g.peers {
+		w.add(p.receiptDue)
+		for _, q := range p.out {
+			w.add(q.due)
+		}
+	}
+	return w.at
+}

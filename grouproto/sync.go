@@ -1,0 +1,205 @@
+package grouproto
+
+import "time"
+
+// oddDigest is a digest of a peer that differs from the own one.
+type oddDigest struct {
+	digest [32]byte
+	at     time.Time // when it is looked at again
+}
+
+const (
+	syncMembers = 3   // members that get a G_SYNC after a reconnection
+	mostOdd     = 128 // peers whose odd digests are remembered
+)
+
+// newSync is what G_SYNC says now, without the list.
+func (s *step) newSync(flags uint8) *syncFrame {
+	return &syncFrame{Heads: s.log.Heads(), Digest: s.digest(), Flags: flags}
+}
+
+// postFront sends the whole list, in as many frames as it takes.
+func (s *step) postFront(p *peer, flags uint8) {
+	front := s.presentFront()
+	for first := true; first || len(front) > 0; first = false {
+		f := s.newSync(0)
+		n := min(len(front), syncEntries)
+		f.List, front = front[:n], front[n:]
+		if len(front) == 0 {
+			f.Flags = flags
+		}
+		s.post(p, f, forSync, s.env.Now)
+	}
+}
+
+// postOwnFront tells a member how far the own chain goes; it pulls what it lacks.
+func (s *step) postOwnFront(p *peer) {
+	f := s.newSync(0)
+	if s.main.next > 0 {
+		f.List = s.front(func(k Key) bool { return k == s.self })
+	}
+	s.post(p, f, forSync, s.env.Now)
+}
+
+// syncCame takes G_SYNC: unknown heads and messages are asked for, operations that the peer lacks are sent.
+func (s *step) syncCame(p *peer, f *syncFrame) {
+	if s.main.status == StatusJoining {
+		if p.key == s.main.inviter {
+			s.snapshot(f.List)
+		}
+		return
+	}
+	if len(f.Heads) > 0 && len(s.log.Unknown(f.Heads)) == 0 {
+		p.knows = nil // it says exactly what it has
+	}
+	s.noteHeads(p, f.Heads)
+	s.joinerHeard(p.key)
+	if p.ended() || s.main.status != StatusMember {
+		p.goneTold = true
+		s.postOps(p, s.log.After(p.knows), 0, forOperations)
+		return
+	}
+	s.postOps(p, s.log.After(p.knows), 0, forOperations)
+	for _, id := range f.List {
+		s.named(p, id)
+	}
+	switch {
+	case f.Flags&syncAsk != 0:
+		s.postFront(p, 0)
+	case len(f.List) == 0:
+		s.noteDigest(p, f.Digest)
+	}
+}
+
+// named takes an entry of a peer's list.
+func (s *step) named(p *peer, id MessageID) {
+	if id.Author == s.self || id.Number == ^uint64(0) || !s.everMember(id.Author) {
+		return
+	}
+	if gone, ok := s.st.Removed(id.Author); ok && id.Number >= gone.Cut {
+		return
+	}
+	if id.Author == p.key {
+		s.fix(id.Author, id.Number, id.Hash)
+		return
+	}
+	if held, ok := s.loadMessage(id.Author, id.Number); ok {
+		if held.id.Hash != id.Hash {
+			s.warn(WarnDisputed, p.key)
+		}
+		return
+	}
+	c := s.chain(id.Author)
+	c.know(id.Number)
+	if c.missing(id.Number) {
+		s.gapSeen(id.Author)
+	} else if n, ok := c.front(); ok && n == id.Number && c.hint.Number != n {
+		c.hint = id
+	}
+}
+
+// noteDigest compares a peer's digest with the own one; if they still differ after a while, lists are exchanged.
+func (s *step) noteDigest(p *peer, d [32]byte) {
+	if d == s.digest() {
+		delete(s.odd, p.key)
+		return
+	}
+	if _, ok := s.odd[p.key]; ok || len(s.odd) < mostOdd {
+		s.odd[p.key] = oddDigest{d, s.env.Now.Add(gapWait)}
+	}
+}
+
+// syncTimers sends the G_SYNCs that are due: the regular one, those after a reconnection, those for odd digests.
+func (s *step) syncTimers() {
+	if s.main.status != StatusMember {
+		return
+	}
+	m := &s.main
+	if s.due(m.nextSync) {
+		m.nextSync = s.env.Now.Add(syncEvery)
+		s.syncRandom(1)
+	}
+	if s.due(m.syncAt) {
+		m.syncAt = time.Time{}
+		s.syncRandom(syncMembers)
+	}
+	if len(s.odd) == 0 {
+		return
+	}
+	own := s.digest()
+	for _, p := range s.everybody() {
+		o, ok := s.odd[p.key]
+		if !ok || !s.due(o.at) {
+			continue
+		}
+		if o.digest == own || p.ended() || p.ready() == nil {
+			delete(s.odd, p.key)
+			continue
+		}
+		if wait := m.lastSync.Add(t1); wait.After(s.env.Now) {
+			s.odd[p.key] = oddDigest{o.digest, wait}
+			continue
+		}
+		m.lastSync = s.env.Now
+		delete(s.odd, p.key)
+		s.postFront(p, syncAsk)
+	}
+}
+
+// syncRandom sends G_SYNC to n random connected members.
+func (s *step) syncRandom(n int) {
+	s.main.lastSync = s.env.Now
+	not := map[Key]bool{}
+	for range n {
+		p := s.randomReady(not)
+		if p == nil {
+			return
+		}
+		not[p.key] = true
+		s.post(p, s.newSync(0), forSync, s.env.Now)
+	}
+}
+
+// syncWhileWaiting keeps reading the whole group from one member while pairs wait, at most once per T1.
+func (s *step) syncWhileWaiting() {
+	if s.main.status == StatusMember && !s.env.Now.Before(s.main.lastSync.Add(t1)) {
+		s.syncRandom(1)
+	}
+}
+
+// reconnected is when a relay is reachable again: what was missed is asked for, at most once per T1.
+func (s *step) reconnected() {
+	if s.main.status != StatusMember || !s.main.syncAt.IsZero() {
+		return
+	}
+	s.main.syncAt = s.env.Now.Add(rideTime)
+	if t := s.main.lastSync.Add(t1); t.After(s.main.syncAt) {
+		s.main.syncAt = t
+	}
+}
+
+func (g *Group) wakeSync(w *wake) {
+	if g.main.status != StatusMember {
+		return
+	}
+	w.add(g.main.nextSync)
+	w.add(g.main.syncAt)
+	for _, o := range g.odd {
+		w.add(o.at)
+	}
+}
+
+// tellCaughtUp tells the client when nothing is known to be missing after something was.
+func (s *step) tellCaughtUp() {
+	if s.log == nil || s.main.status != StatusMember {
+		return
+	}
+	behind := len(s.waiting) > 0 || len(s.wantOps) > 0 || s.delayed > 0
+	for _, c := range s.chains {
+		behind = behind || len(c.gaps) > 0
+	}
+	if s.behind && !behind {
+		s.notice(CaughtUp{})
+	}
+	s.behind = behind
+}

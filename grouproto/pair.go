@@ -248,6 +248,10 @@ func (s *step) ready(p *peer, c *pairConn) {
 	}
 	s.newRoute()
 	s.forwardHeld(p)
+	if j := s.joiners[p.key]; j != nil {
+		s.joinerDone(j)
+		s.joinerProgress(j)
+	}
 }
 
 // tellConnected tells the client, once.

@@ -57,44 +57,42 @@ func (c *Client) New(ctx context.Context, command queue.NEW, key queue.PrivateKe
 // Host is still wanted: the session subscribes it as soon as it can, and reports Subscribed or Refused. The first message
 // of each comes as event.
 func (c *Client) Subscribe(ctx context.Context, queues ...Queue) []error {
-	errs := make([]error, len(queues))
 	results := make(chan subscribeResult, len(queues))
 	c.tell(func(l *loop) { l.subscribe(queues, results) })
+	errs := make([]error, len(queues))
 	settled := make([]bool, len(queues))
-	set := func(i int, err error) {
-		if err != nil {
-			errs[i] = fmt.Errorf("SUB: %w", err)
-		}
-		settled[i] = true
-	}
-	end := func(err error) []error {
-		for {
-			select {
-			case r := <-results:
-				set(r.index, r.err)
-				continue
-			default:
-			}
-			break
-		}
-		for i := range settled {
-			if !settled[i] {
-				set(i, err)
-			}
-		}
-		return errs
-	}
-	for range queues {
+	var err error
+	for waits := len(queues); waits > 0 && err == nil; waits-- {
 		select {
 		case r := <-results:
-			set(r.index, r.err)
+			errs[r.index], settled[r.index] = r.wrap(), true
 		case <-ctx.Done():
-			return end(ctx.Err())
+			c.tell(func(l *loop) { l.abandon(queues, results) })
+			err = ctx.Err()
 		case <-c.stopped:
-			return end(ErrClosed)
+			err = ErrClosed
+		}
+	}
+	if err == nil {
+		return errs
+	}
+	for len(results) > 0 { // settled meanwhile
+		r := <-results
+		errs[r.index], settled[r.index] = r.wrap(), true
+	}
+	for i := range errs {
+		if !settled[i] {
+			errs[i] = subscribeResult{i, err}.wrap()
 		}
 	}
 	return errs
+}
+
+func (r subscribeResult) wrap() error {
+	if r.err != nil {
+		return fmt.Errorf("SUB: %w", r.err)
+	}
+	return nil
 }
 
 // Forget stops caring for the subscription of a queue, without a word to the relay.

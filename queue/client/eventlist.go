@@ -2,21 +2,26 @@ package client
 
 // eventList is the events that wait for the consumer. It is owned by the session's loop.
 type eventList struct {
-	limit  int
-	events []Event
+	limit    int // of messages; other events have as much room again before nothing is done that leads to more
+	messages int
+	events   []Event
 }
 
-// full tells whether messages have no room, and nothing should be done that leads to more events.
-func (l *eventList) full() bool { return len(l.events) >= l.limit }
+// full tells whether nothing should be done that leads to more events.
+func (l *eventList) full() bool { return l.room() == 0 || len(l.events) >= 2*l.limit }
+
+// room returns how many more messages can be added.
+func (l *eventList) room() int { return l.limit - l.messages }
 
 // roomy tells whether at least half of the room is free, so that it is worth filling again.
-func (l *eventList) roomy() bool { return len(l.events) <= l.limit/2 }
+func (l *eventList) roomy() bool { return l.messages <= l.limit/2 && len(l.events) <= l.limit }
 
 // message adds a message; false if there is no room.
 func (l *eventList) message(m Message) bool {
-	if l.full() {
+	if l.room() == 0 {
 		return false
 	}
+	l.messages++
 	l.events = append(l.events, m)
 	return true
 }
@@ -51,6 +56,9 @@ func (l *eventList) next() Event {
 
 // taken removes the event that was offered.
 func (l *eventList) taken() {
+	if _, ok := l.events[0].(Message); ok {
+		l.messages--
+	}
 	l.events[0] = nil
 	l.events = l.events[1:]
 }

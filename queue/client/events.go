@@ -21,8 +21,8 @@ type Unreachable struct {
 	Retry time.Duration
 }
 
-// Subscribed: these queues were subscribed again, after a reconnection or because a message had to be dropped, or at
-// last, after Subscribe itself had failed with a temporary error.
+// Subscribed: these queues were subscribed again after a reconnection, or at last, after Subscribe itself had failed with
+// a temporary error.
 type Subscribed struct{ Queues []queue.ID }
 
 // Refused: the relay has refused to subscribe a queue again, or has ended the subscription with an error (queue.Error

@@ -266,7 +266,7 @@ func (l *loop) expire() {
 			continue
 		}
 		l.finish(c, nil, ErrTimeout)
-		if l.lastReceived.Before(c.sent) {
+		if !l.lastReceived.After(c.sent) {
 			l.suspect()
 		}
 	}
@@ -335,7 +335,7 @@ func (l *loop) answered(c *command, a answer) {
 			return
 		}
 		_, got := c.command.(queue.GET)
-		if got && l.events.full() {
+		if got && l.events.room() == 0 {
 			l.client.dropped.Add(1)
 			l.finish(c, nil, ErrSlowConsumer)
 			return
@@ -411,7 +411,7 @@ func (l *loop) deliver(m Message) {
 	}
 	l.client.dropped.Add(1)
 	l.want(m.Queue)
-	l.held = true
+	l.held, l.careful = true, true
 }
 
 // connectIfNeeded starts an attempt to connect when one is needed and due.

@@ -12,10 +12,11 @@ import (
 type subscriptions struct {
 	queues map[queue.ID]*subscription
 	// Queues to subscribe, first come first served. A queue whose state is another by now is skipped.
-	urgent []queue.ID // somebody waits for the result
+	urgent  []queue.ID // somebody waits for the result
 	patient []queue.ID // nobody waits; not while held, not before retryAt
 
 	held    bool       // until the event list has room again
+	careful bool       // not more at a time than there is room for messages
 	retryAt time.Time  // after a SUB without answer
 	again   []queue.ID // subscribed without anybody waiting, to be reported
 }
@@ -24,6 +25,7 @@ type subscriptions struct {
 type subscription struct {
 	key     queue.PrivateKey
 	state   subscriptionState
+	down    bool // the consumer believes it is not subscribed
 	waiters []waiter
 }
 
@@ -54,7 +56,7 @@ func newSubscriptions() subscriptions {
 func (s *subscriptions) track(q Queue) *subscription {
 	sub := s.queues[q.ID]
 	if sub == nil {
-		sub = new(subscription)
+		sub = &subscription{down: true}
 		s.queues[q.ID] = sub
 	}
 	sub.key = q.Key
@@ -65,7 +67,20 @@ func (s *subscriptions) track(q Queue) *subscription {
 func (s *subscriptions) want(id queue.ID) {
 	if sub := s.queues[id]; sub != nil && sub.state != wanted {
 		sub.state = wanted
-		s.patient = append(s.patient, id)
+		s.enlist(id)
+	}
+}
+
+// enlist puts a queue on the patient list. What the list collects in vain, because queues are given up, or put on it
+// again, is cleared out before it is more than the queues.
+func (s *subscriptions) enlist(id queue.ID) {
+	s.patient = append(s.patient, id)
+	if len(s.patient) > 2*len(s.queues)+64 {
+		slices.Sort(s.patient)
+		s.patient = slices.DeleteFunc(slices.Compact(s.patient), func(id queue.ID) bool {
+			sub := s.queues[id]
+			return sub == nil || sub.state != wanted
+		})
 	}
 }
 
@@ -74,7 +89,7 @@ func (s *subscriptions) wantAll() {
 	s.urgent = nil
 	s.patient = slices.Sorted(maps.Keys(s.queues))
 	for _, sub := range s.queues {
-		sub.state = wanted
+		sub.state, sub.down = wanted, true
 	}
 }
 
@@ -103,7 +118,7 @@ func (s *subscriptions) failWaiters(err error) {
 	for _, id := range s.urgent {
 		if sub := s.queues[id]; sub != nil && sub.state == wanted {
 			s.settle(id, err)
-			s.patient = append(s.patient, id)
+			s.enlist(id)
 		}
 	}
 	s.urgent = nil
@@ -124,6 +139,16 @@ func (l *loop) subscribe(queues []Queue, results chan<- subscribeResult) {
 	}
 }
 
+// abandon forgets that somebody waits for the results of subscribe; nothing is sent to
+// results from now on.
+func (l *loop) abandon(queues []Queue, results chan<- subscribeResult) {
+	for _, q := range queues {
+		if sub := l.queues[q.ID]; sub != nil {
+			sub.waiters = slices.DeleteFunc(sub.waiters, func(w waiter) bool { return w.results == results })
+		}
+	}
+}
+
 // subscribeWanted sends SUB for queues that need it, as many as may be in flight.
 func (l *loop) subscribeWanted() {
 	if l.session == nil {
@@ -140,11 +165,22 @@ func (l *loop) subscribeWanted() {
 	case l.events.roomy():
 		l.held = false
 	}
-	for len(l.patient) > 0 && l.asked < l.config.InFlight && !l.held && time.Until(l.retryAt) <= 0 {
+	for len(l.patient) > 0 && l.asked < l.mayAsk() && !l.held && time.Until(l.retryAt) <= 0 {
 		id := l.patient[0]
 		l.patient = l.patient[1:]
 		l.ask(id)
 	}
+	if len(l.patient) == 0 {
+		l.careful = false
+	}
+}
+
+// mayAsk returns how many SUB may be in flight of those that nobody waits for. Each may bring a message.
+func (l *loop) mayAsk() int {
+	if l.careful {
+		return min(l.config.InFlight, l.events.room())
+	}
+	return l.config.InFlight
 }
 
 // ask sends SUB for a queue, if it still needs it.
@@ -165,9 +201,10 @@ func (l *loop) subscribeDone(id queue.ID, err error) {
 	switch {
 	case err == nil:
 		sub.state = active
-		if !l.settle(id, nil) {
+		if !l.settle(id, nil) && sub.down {
 			l.again = append(l.again, id)
 		}
+		sub.down = false
 	case Classify(err) == Permanent:
 		if !l.settle(id, err) {
 			l.events.add(Refused{id, err})
@@ -175,6 +212,7 @@ func (l *loop) subscribeDone(id queue.ID, err error) {
 		delete(l.queues, id)
 	default:
 		l.settle(id, err)
+		sub.down = true
 		l.want(id)
 		l.retryAt = time.Now().Add(resubscribeAfter)
 	}

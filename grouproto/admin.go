@@ -48,7 +48,7 @@ func (s *step) contest(hide bool) (Done, error) {
 	if err != nil {
 		return Done{}, contestError(err)
 	}
-	return s.publish(body, true)
+	return s.publish(body, toKnown)
 }
 
 func contestError(err error) error {

@@ -223,7 +223,7 @@ func (s *step) accepted(contact string, f *accFrame) {
 	if _, present := s.st.Member(f.Member); !present {
 		body, err := s.log.Next(s.self, &oplog.Add{Member: f.Member, Role: i.role, CardHash: cardHash(f.Card)}, s.env.Now.Unix())
 		if err == nil {
-			_, err = s.publish(body, false)
+			_, err = s.publish(body, toNobody)
 		}
 		if err != nil {
 			s.forgetInvite(f.Token, i)

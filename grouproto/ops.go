@@ -185,11 +185,10 @@ func (s *step) askForOps() {
 	}
 }
 
-// spread sends an own operation, and what they lack of its past, to everybody who is present before it and can be
-// reached.
-func (s *step) spread(id OpID) {
+// spread sends an own operation, and what they lack of its past, to those who can be reached.
+func (s *step) spread(id OpID, to audience) {
 	for _, p := range s.everybody() {
-		if p.sendable() != nil && !p.ended() {
+		if p.sendable() != nil && (!p.ended() || to == toKnown) {
 			s.postOps(p, s.log.Lacking([]OpID{id}, p.knows), 0, forOperations)
 		}
 	}

@@ -58,21 +58,22 @@ func (q *eventQueue) Pop() any {
 
 // node is one member's agent: the group, its records and its half of the connection layer.
 type node struct {
-	sim     *sim
-	name    string
-	tx      *kv.Memory
-	g       *Group
-	stopped bool
-	held    []func() // what it would do or get if it were running
-	events  []Event
-	last    Done
-	tickAt  time.Time
-	steps   int
-	hook    func(n *node, e Effect)     // sees every effect before it is done
-	answer  func(n *node, i Invitation) // what to do with an invitation; nil: accept
-	got     map[string]int              // messages by author and number
-	texts   map[string]string           // their bodies
-	bind    func(Binding) Binding       // changes bindings, as somebody in the middle would
+	sim       *sim
+	name      string
+	tx        *kv.Memory
+	g         *Group
+	stopped   bool
+	held      []func() // what it would do or get if it were running
+	events    []Event
+	last      Done
+	tickAt    time.Time
+	steps     int
+	hook      func(n *node, e Effect)     // sees every effect before it is done
+	answer    func(n *node, i Invitation) // what to do with an invitation; nil: accept
+	afterStep func()
+	got       map[string]int        // messages by author and number
+	texts     map[string]string     // their bodies
+	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
 }
 
 // simConn is one side of one connection.
@@ -255,6 +256,9 @@ func (n *node) step(in Input) {
 		n.load()
 	}
 	n.plan()
+	if n.afterStep != nil {
+		n.afterStep()
+	}
 }
 
 // load is what a start of the process does.

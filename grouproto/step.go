@@ -194,11 +194,20 @@ func (s *step) write(a oplog.Action) (Done, error) {
 	if err != nil {
 		return Done{}, opError(err)
 	}
-	return s.publish(body, true)
+	return s.publish(body, toPresent)
 }
 
-// publish signs and admits an own operation; with spread it goes to everybody at once.
-func (s *step) publish(body oplog.Body, spread bool) (Done, error) {
+// audience is to whom an own operation goes at once.
+type audience uint8
+
+const (
+	toNobody  audience = iota // it goes with something else
+	toPresent                 // everybody present before it
+	toKnown                   // also those whose presence has ended but whose connection is kept
+)
+
+// publish signs and admits an own operation and sends it.
+func (s *step) publish(body oplog.Body, to audience) (Done, error) {
 	op, err := oplog.Sign(body, s.key)
 	if err != nil {
 		return Done{}, opError(err)
@@ -207,8 +216,8 @@ func (s *step) publish(body oplog.Body, spread bool) (Done, error) {
 	if res.Status != oplog.Admitted {
 		return Done{}, opError(res.Reason)
 	}
-	if spread {
-		s.spread(op.ID())
+	if to != toNobody {
+		s.spread(op.ID(), to)
 	}
 	s.admitted(res, s.self)
 	return Done{Op: op.ID()}, nil

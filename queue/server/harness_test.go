@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,8 @@ type relay struct {
 	*server.Server
 	store    store.Store
 	identity *transport.Identity
-	address  string
+	dial     func() (net.Conn, error)
+	bubble   bool // time stands still, so nothing needs a deadline
 	served   chan error
 }
 
@@ -43,6 +45,24 @@ func startRelay(t testing.TB, change func(*server.Config)) *relay {
 
 func startRelayOn(t testing.TB, s store.Store, change func(*server.Config)) *relay {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	r := serve(t, s, l, change)
+	r.dial = func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
+	return r
+}
+
+// startRelayInBubble runs a relay whose connections are pipes without buffers, for tests that stop the clock.
+func startRelayInBubble(t testing.TB, change func(*server.Config)) *relay {
+	t.Helper()
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	r := serve(t, store.NewMemory(0), l, change)
+	r.dial, r.bubble = l.dial, true
+	return r
+}
+
+func serve(t testing.TB, s store.Store, l net.Listener, change func(*server.Config)) *relay {
+	t.Helper()
 	authority, err := transport.NewAuthority(time.Now())
 	must(t, err)
 	identity, err := authority.Issue("localhost", time.Now())
@@ -54,9 +74,6 @@ func startRelayOn(t testing.TB, s store.Store, change func(*server.Config)) *rel
 	r := &relay{store: config.Store, identity: identity, served: make(chan error, 1)}
 	r.Server, err = server.New(config)
 	must(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	r.address = l.Addr().String()
 	go func() { r.served <- r.Serve(l) }()
 	t.Cleanup(func() { _ = r.Close() })
 	return r
@@ -75,14 +92,54 @@ func (r *relay) connect(t testing.TB) *client { return r.connectAt(t, queue.Supp
 
 func (r *relay) connectAt(t testing.TB, versions queue.VersionRange) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", r.address)
-	must(t, err)
-	c, err := transport.Client(t.Context(), conn, transport.ClientConfig{Fingerprint: r.identity.Fingerprint(), Versions: versions})
+	c, err := r.tryConnect(t, versions)
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	must(t, c.SetReadDeadline(time.Now().Add(patience)))
+	if !r.bubble {
+		must(t, c.SetReadDeadline(time.Now().Add(patience)))
+	}
 	return &client{t: t, conn: c}
 }
+
+func (r *relay) tryConnect(t testing.TB, versions queue.VersionRange) (*transport.Conn, error) {
+	t.Helper()
+	conn, err := r.dial()
+	must(t, err)
+	return transport.Client(t.Context(), conn, transport.ClientConfig{Fingerprint: r.identity.Fingerprint(), Versions: versions})
+}
+
+// pipeListener accepts the ends of pipes.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) dial() (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case l.conns <- far:
+		return near, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
 func (c *client) version() queue.Version { return c.conn.Version() }
 

@@ -55,6 +55,6 @@ func (s *Server) closeIdle() {
 	s.mu.Unlock()
 	for _, session := range old {
 		s.counters.idleClosed.Add(1)
-		go session.close() // it may wait for a client that does not read
+		go session.close()
 	}
 }

@@ -305,6 +305,6 @@ func (s *Server) closeSessions() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for session := range s.sessions {
-		go session.close() // it may wait for a client that does not read
+		go session.close()
 	}
 }

@@ -68,13 +68,13 @@ func (s *session) run() {
 	s.server.counters.sessionsEnded.Add(1)
 }
 
-// close gives the connection up.
+// close gives the connection up. It may wait some seconds for a client that does not read.
 func (s *session) close() {
 	s.closing.Do(func() {
 		close(s.done)
 		s.out.close()
-		_ = s.conn.Close()
 	})
+	_ = s.conn.Close()
 }
 
 // drain makes the session end when everything that was begun is answered.

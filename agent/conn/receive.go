@@ -39,7 +39,8 @@ func (s *step) received(in Received) {
 		return // an honest relay does not deliver so many; they stay there
 	}
 	q.arrivals++
-	q.last, q.waits = in.ID, 0
+	// Another message tells that the one before is acknowledged, and can be handled earlier than the answer to ACK.
+	q.last, q.waits, q.ack, q.ackRetry = in.ID, 0, "", retry{}
 	a := &arrival{queue: q, id: in.ID}
 	if err := s.open(a, in.Body); err != nil {
 		s.fail(err)

@@ -239,3 +239,8 @@ func (s Server) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redactedR
 
 // LogValue hides the address from logs.
 func (s Server) LogValue() slog.Value { return slog.StringValue(redactedRelay) }
+
+// MarshalText always fails, so that an address inside a logged or encoded structure is neither leaked nor mangled.
+func (s Server) MarshalText() ([]byte, error) {
+	return nil, errors.New("an address is not marshalled implicitly: use Text")
+}

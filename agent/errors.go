@@ -20,6 +20,12 @@ var (
 	ErrNoGroup = errors.New("no such group")
 	// ErrNoMember reports a text that is not a member key.
 	ErrNoMember = errors.New("no such member")
+	// ErrNoRole reports a word that is no role, or a policy with a word that is no permission, level or reach.
+	ErrNoRole = errors.New("no such role, permission or reach")
+	// ErrNoRule reports an unknown DirectRule.
+	ErrNoRule = errors.New("no such rule for direct connections")
+	// ErrStillThere reports an attempt to forget a group that has not ended.
+	ErrStillThere = errors.New("the group has not ended")
 	// ErrNoInvitation reports an unknown group invitation or direct connection request.
 	ErrNoInvitation = errors.New("no such invitation or request")
 	// ErrNotYours reports a connection that belongs to a group: it is no contact, and not for clients.

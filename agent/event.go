@@ -46,8 +46,9 @@ type (
 	}
 	// Request (REQ): somebody asks for a connection at a contact address. Answer with Accept or Reject.
 	Request struct {
-		Request string `json:"request"`
-		Info    []byte `json:"info,omitempty"`
+		Request    string `json:"request"`
+		Info       []byte `json:"info,omitempty"`
+		Compatible bool   `json:"compatible"` // false: Accept would fail because of versions
 	}
 	// Joined (JOINED): the own confirmation or request is on the peer's relay; the rest depends on the peer. With
 	// CanSend, messages may be sent before CON.
@@ -59,19 +60,16 @@ type (
 		Info []byte `json:"info,omitempty"`
 	}
 	// Connected (CON): the connection works in both directions.
-	Connected struct {
-		Code []byte `json:"code,omitempty"` // SHA-256 of the agreement, the security code that people may compare
-	}
+	Connected struct{}
 	// Message (MSG): a message from the peer. The next one of this connection comes only after Ack.
 	Message struct {
-		ID         int64     `json:"id"`        // for Ack
-		Integrity  string    `json:"integrity"` // "OK", or "ERR …" when messages before it are missing, repeated or changed
-		Received   time.Time `json:"received"`
-		RelayTime  time.Time `json:"relayTime"`          // when the relay took it
-		Again      bool      `json:"again,omitempty"`    // told before and not acknowledged
-		Sender     int64     `json:"senderId,omitempty"` // number given by the sender
-		Body       []byte    `json:"body"`
-		Encryption string    `json:"encryption,omitempty"`
+		ID        int64     `json:"id"`        // for Ack
+		Integrity string    `json:"integrity"` // "OK", or "ERR …" when messages before it are missing, repeated or changed
+		Received  time.Time `json:"received"`
+		RelayTime time.Time `json:"relayTime"`          // when the relay took it
+		Again     bool      `json:"again,omitempty"`    // told before and not acknowledged
+		Sender    int64     `json:"senderId,omitempty"` // number given by the sender
+		Body      []byte    `json:"body"`
 	}
 	// Sent (SENT): the peer's relay took the message.
 	Sent struct {
@@ -97,6 +95,12 @@ type (
 		ID   int64  `json:"id"`   // as returned by Send
 		Good bool   `json:"good"` // the peer has the content that was sent
 		Info []byte `json:"info,omitempty"`
+	}
+	// ResyncChanged (RSYNC): whether the two ends' encryption still fits: ok, allowed, required, started or agreed. While
+	// it is required, sending is refused.
+	ResyncChanged struct {
+		State string `json:"state"`
+		Code  string `json:"code,omitempty"`
 	}
 	// Continued (QCONT): the peer emptied its full queue, and sending goes on.
 	Continued struct{}
@@ -289,7 +293,7 @@ var eventTypes = func() map[string]reflect.Type {
 	types := map[string]reflect.Type{}
 	for _, e := range []EventData{
 		&LinkReady{}, &Confirmation{}, &Request{}, &Joined{}, &PeerInfo{}, &Connected{}, &Message{}, &Sent{}, &SendFailed{},
-		&SendDelayed{}, &Received{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
+		&SendDelayed{}, &Received{}, &ResyncChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
 		&GroupInvitation{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{},
 		&GroupSent{}, &GroupReceived{}, &GroupSendFailed{}, &MemberLeft{}, &MemberRemoved{}, &Removed{}, &GroupEmpty{},
 		&GroupDeleted{}, &GroupChanged{}, &GroupWarning{}, &GroupSynced{},

@@ -110,3 +110,6 @@ func (*DirectReady) Type() string { return "GDCON" }
 
 // Type implements EventData.
 func (*DirectEnded) Type() string { return "GDEND" }
+
+// Type implements EventData.
+func (*ResyncChanged) Type() string { return "RSYNC" }

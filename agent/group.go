@@ -3,7 +3,13 @@ package agent
 import (
 	"context"
 	"time"
+
+	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/grouproto"
+	"github.com/coterie-im/coterie/grouproto/oplog"
 )
+
+const maxHistory = 1000
 
 // Policy is which role may do what in a group (docs/groups.md, "Operations").
 type Policy struct {
@@ -29,7 +35,21 @@ type GroupOptions struct {
 
 // GroupNew makes a group whose only member is this agent (GNEW).
 func (a *Agent) GroupNew(ctx context.Context, o GroupOptions) (GroupID, error) {
-	return a.groupNew(ctx, o)
+	return call(ctx, a, func(t *turn) (GroupID, error) {
+		options, err := o.convert()
+		if err != nil {
+			return "", err
+		}
+		return once(t, o.Key, "group new", []any{o.Policy, o.Settings, o.Card}, func() (GroupID, error) {
+			id := GroupID(t.randomName())
+			core, effects, err := grouproto.Create(t.groupEnv(id), options)
+			if err != nil {
+				return "", err
+			}
+			t.addGroup(id, core, effects)
+			return id, nil
+		})
+	})
 }
 
 // AddOptions say how a contact is invited.
@@ -45,33 +65,82 @@ type AddOptions struct {
 // GroupAdd invites a contact, a connection of the client, to a group (GADD). GroupChanged tells the answer. The returned
 // name of the invitation is given with it.
 func (a *Agent) GroupAdd(ctx context.Context, g GroupID, contact ConnectionID, o AddOptions) (invitation string, err error) {
-	return a.groupAdd(ctx, g, contact, o)
+	role := oplog.Plain
+	if o.Role != "" {
+		var ok bool
+		if role, ok = oplog.ParseRole(o.Role); !ok {
+			return "", ErrNoRole
+		}
+	}
+	return call(ctx, a, func(t *turn) (string, error) {
+		if _, err := t.clientConn(contact); err != nil {
+			return "", err
+		}
+		return once(t, o.Key, "group add", []any{g, contact, role, o.Info}, func() (string, error) {
+			done, err := t.groupCommand(g, grouproto.Invite{Contact: string(contact), Role: role, Info: o.Info})
+			return done.Token.Text(), err
+		})
+	})
 }
 
 // GroupUninvite withdraws an invitation that was not accepted yet.
 func (a *Agent) GroupUninvite(ctx context.Context, g GroupID, invitation string) error {
-	return a.groupUninvite(ctx, g, invitation)
+	token, err := parseToken(invitation)
+	if err != nil {
+		return err
+	}
+	return a.groupCall(ctx, g, grouproto.Uninvite{Token: token})
 }
 
 // GroupJoin accepts an invitation of a GroupInvitation event (GJOIN). Card as in GroupOptions. The rest happens by itself:
 // GroupChanged "joined", then MemberConnected for every member. Repeating it returns the same group.
 func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (GroupID, error) {
-	return a.groupJoin(ctx, invitation, card)
+	return call(ctx, a, func(t *turn) (GroupID, error) {
+		return once(t, "join "+invitation, "group join", nil, func() (GroupID, error) {
+			inv, err := t.invitation(invitation)
+			if err != nil {
+				return "", err
+			}
+			id := GroupID(t.randomName())
+			core, effects, err := grouproto.Accept(t.groupEnv(id), inv, card)
+			if err != nil {
+				return "", err
+			}
+			t.forgetInvitation(invitation)
+			t.addGroup(id, core, effects)
+			return id, nil
+		})
+	})
 }
 
 // GroupReject refuses an invitation (GREJECT); the inviter is told.
 func (a *Agent) GroupReject(ctx context.Context, invitation string) error {
-	return a.groupReject(ctx, invitation)
+	return do(ctx, a, func(t *turn) error {
+		inv, err := t.invitation(invitation)
+		if err != nil {
+			return err
+		}
+		t.forgetInvitation(invitation)
+		t.sendContact(ConnectionID(inv.Contact), grouproto.Reject(inv))
+		return nil
+	})
 }
 
 // GroupSend sends a message to all members (GSEND): when it returns, the message is stored and numbered and will reach
 // every member that is present, one by one, across restarts. Body has up to 11,800 bytes.
 func (a *Agent) GroupSend(ctx context.Context, g GroupID, m Outgoing) (MessageID, error) {
-	return a.groupSend(ctx, g, m)
+	return call(ctx, a, func(t *turn) (MessageID, error) {
+		return once(t, m.Key, "group send", []any{g, m.Body}, func() (MessageID, error) {
+			done, err := t.groupCommand(g, grouproto.Send{Body: m.Body, Notify: m.Notify})
+			return messageID(done.Message), err
+		})
+	})
 }
 
 // GroupLeave ends the own membership (GLEAVE); the group is told.
-func (a *Agent) GroupLeave(ctx context.Context, g GroupID) error { return a.groupLeave(ctx, g) }
+func (a *Agent) GroupLeave(ctx context.Context, g GroupID) error {
+	return a.groupCall(ctx, g, grouproto.Leave{})
+}
 
 // RemoveOptions say whom GroupRemove removes.
 type RemoveOptions struct {
@@ -85,30 +154,56 @@ type RemoveOptions struct {
 
 // GroupRemove removes members (GMDEL).
 func (a *Agent) GroupRemove(ctx context.Context, g GroupID, o RemoveOptions) error {
-	return a.groupRemove(ctx, g, o)
+	in := grouproto.Remove{Hide: o.Hide, Contest: o.Contest}
+	for _, m := range o.Members {
+		k, err := m.key()
+		if err != nil {
+			return err
+		}
+		in.Members = append(in.Members, k)
+	}
+	return a.groupCall(ctx, g, in)
 }
 
 // GroupDelete closes the group for everybody (GDEL).
-func (a *Agent) GroupDelete(ctx context.Context, g GroupID) error { return a.groupDelete(ctx, g) }
+func (a *Agent) GroupDelete(ctx context.Context, g GroupID) error {
+	return a.groupCall(ctx, g, grouproto.Close{})
+}
 
 // GroupRole gives a member another role (GROLE): observer, member, moderator, admin or owner.
 func (a *Agent) GroupRole(ctx context.Context, g GroupID, m MemberID, role string) error {
-	return a.groupRole(ctx, g, m, role)
+	k, err := m.key()
+	if err != nil {
+		return err
+	}
+	r, ok := oplog.ParseRole(role)
+	if !ok {
+		return ErrNoRole
+	}
+	return a.groupCall(ctx, g, grouproto.SetRole{Member: k, Role: r})
 }
 
 // GroupPolicy replaces the policy (GPOLICY).
 func (a *Agent) GroupPolicy(ctx context.Context, g GroupID, p Policy) error {
-	return a.groupPolicy(ctx, g, p)
+	policy, err := p.convert()
+	if err != nil {
+		return err
+	}
+	return a.groupCall(ctx, g, grouproto.SetPolicy{Policy: policy})
 }
 
 // GroupSet gives a setting a value; an empty value unsets it (GSET). Names have up to 64, values up to 4,096 bytes.
 func (a *Agent) GroupSet(ctx context.Context, g GroupID, name string, value []byte) error {
-	return a.groupSet(ctx, g, name, value)
+	return a.groupCall(ctx, g, grouproto.Set{Name: name, Value: value})
 }
 
 // GroupRepair makes a new connection with a member (GREPAIR), at most once an hour.
 func (a *Agent) GroupRepair(ctx context.Context, g GroupID, m MemberID) error {
-	return a.groupRepair(ctx, g, m)
+	k, err := m.key()
+	if err != nil {
+		return err
+	}
+	return a.groupCall(ctx, g, grouproto.Repair{Member: k})
 }
 
 // GroupInfo is the state of a group.
@@ -144,10 +239,33 @@ type MemberInfo struct {
 }
 
 // Groups returns the groups, oldest first, without members (GLS).
-func (a *Agent) Groups(ctx context.Context) ([]GroupInfo, error) { return a.groups(ctx) }
+func (a *Agent) Groups(ctx context.Context) ([]GroupInfo, error) {
+	return call(ctx, a, func(t *turn) (all []GroupInfo, err error) {
+		for _, id := range t.tx.Owners(store.Group) {
+			g, err := t.groupEntry(GroupID(id))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, groupInfo(g))
+		}
+		return all, nil
+	})
+}
 
 // Group returns a group with everybody who is or was a member (GLS).
-func (a *Agent) Group(ctx context.Context, g GroupID) (GroupInfo, error) { return a.group(ctx, g) }
+func (a *Agent) Group(ctx context.Context, g GroupID) (GroupInfo, error) {
+	return call(ctx, a, func(t *turn) (GroupInfo, error) {
+		e, err := t.groupEntry(g)
+		if err != nil {
+			return GroupInfo{}, err
+		}
+		info := groupInfo(e)
+		for _, m := range e.core.Members(t.groupEnv(g).Tx) {
+			info.Members = append(info.Members, memberInfo(m))
+		}
+		return info, nil
+	})
+}
 
 // Delivery is the state of one own message for one member.
 type Delivery struct {
@@ -158,64 +276,53 @@ type Delivery struct {
 
 // GroupDelivery returns the state of an own message for every member that it was meant for.
 func (a *Agent) GroupDelivery(ctx context.Context, g GroupID, number uint64) ([]Delivery, error) {
-	return a.groupDelivery(ctx, g, number)
+	return call(ctx, a, func(t *turn) (all []Delivery, err error) {
+		e, err := t.groupEntry(g)
+		if err != nil {
+			return nil, err
+		}
+		states, err := e.core.Delivery(number)
+		for _, s := range states {
+			all = append(all, Delivery{Member: memberID(s.Member), State: deliveryNames[s.State], Reason: s.Reason.String()})
+		}
+		return all, err
+	})
 }
 
 // GroupHistory returns messages, own ones included, with positions below before (0: from the newest), newest first, at
 // most limit and 1,000 (GHIST).
 func (a *Agent) GroupHistory(ctx context.Context, g GroupID, before uint64, limit int) ([]MessageRecord, error) {
-	return a.groupHistory(ctx, g, before, limit)
+	return call(ctx, a, func(t *turn) (all []MessageRecord, err error) {
+		e, err := t.groupEntry(g)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range e.core.History(t.groupEnv(g).Tx, before, min(limit, maxHistory)) {
+			all = append(all, recordOf(m))
+		}
+		return all, nil
+	})
 }
 
-// GroupForget removes everything stored about a group that has ended (status gone).
-func (a *Agent) GroupForget(ctx context.Context, g GroupID) error { return a.groupForget(ctx, g) }
-
-// DirectOptions say how a member is asked for a direct connection.
-type DirectOptions struct {
-	// Text is shown to the member, up to 4,096 bytes.
-	Text []byte
-	// Info is given to the peer when the connection is made, like the info of Allow.
-	Info []byte
+// GroupForget removes everything stored about a group that has ended. ErrStillThere before its status is gone.
+func (a *Agent) GroupForget(ctx context.Context, g GroupID) error {
+	return do(ctx, a, func(t *turn) error {
+		e, err := t.groupEntry(g)
+		if err != nil {
+			return err
+		}
+		if e.core.Info().Status != grouproto.StatusGone {
+			return ErrStillThere
+		}
+		t.forgetGroup(e)
+		return nil
+	})
 }
 
-// GroupDirect asks a member of a group for a direct connection (GDIRECT). DirectReady or DirectEnded follow.
-func (a *Agent) GroupDirect(ctx context.Context, g GroupID, m MemberID, o DirectOptions) (request string, err error) {
-	return a.groupDirect(ctx, g, m, o)
-}
-
-// GroupDirectAccept accepts a DirectRequest event (GACPT); the peer gets info. DirectReady follows.
-func (a *Agent) GroupDirectAccept(ctx context.Context, g GroupID, request string, info []byte) error {
-	return a.groupDirectAccept(ctx, g, request, info)
-}
-
-// GroupDirectReject refuses a DirectRequest event; the member is told.
-func (a *Agent) GroupDirectReject(ctx context.Context, g GroupID, request string) error {
-	return a.groupDirectReject(ctx, g, request)
-}
-
-// GroupDirectWithdraw takes back the own request to a member that is under way.
-func (a *Agent) GroupDirectWithdraw(ctx context.Context, g GroupID, m MemberID) error {
-	return a.groupDirectWithdraw(ctx, g, m)
-}
-
-// GroupDirectSend sends a message to a member over the direct connection, or keeps it until the connection that was asked
-// for works.
-func (a *Agent) GroupDirectSend(ctx context.Context, g GroupID, m MemberID, body []byte) error {
-	return a.groupDirectSend(ctx, g, m, body)
-}
-
-// DirectRule is the standing answer to a member's requests for direct connections.
-type DirectRule string
-
-// The rules.
-const (
-	DirectAsk    DirectRule = "ask"    // DirectRequest is told, if the group's policy permits it
-	DirectAccept DirectRule = "accept" // accepted at once, whatever the policy
-	DirectRefuse DirectRule = "refuse" // refused at once
-	DirectBlock  DirectRule = "block"  // refused, and the client is never told
-)
-
-// GroupDirectRule sets the standing answer to a member's requests. Info goes to the peer of what DirectAccept accepts.
-func (a *Agent) GroupDirectRule(ctx context.Context, g GroupID, m MemberID, rule DirectRule, info []byte) error {
-	return a.groupDirectRule(ctx, g, m, rule, info)
+// groupCall gives a command to a group.
+func (a *Agent) groupCall(ctx context.Context, g GroupID, in grouproto.Input) error {
+	return do(ctx, a, func(t *turn) error {
+		_, err := t.groupCommand(g, in)
+		return err
+	})
 }

@@ -15,6 +15,9 @@ type Route struct {
 	Recipient []byte
 	// Connection is the ID of the connection that owns the queue.
 	Connection string
+	// Key is the secret that authorizes the recipient's commands, up to 255 bytes: with it all queues can be subscribed
+	// before their connections are loaded.
+	Key []byte
 }
 
 // SetRoute adds or replaces the route of a queue.
@@ -24,7 +27,8 @@ func (tx *Tx) SetRoute(r Route) {
 	}
 	tag := tx.routeTag(r.Relay, r.Recipient)
 	content := wire.AppendStr8(wire.AppendStr16(nil, []byte(r.Relay)), r.Recipient)
-	sealed, err := tx.store.seals.route.seal(tag, wire.AppendStr8(content, []byte(r.Connection)))
+	content = wire.AppendStr8(wire.AppendStr8(content, []byte(r.Connection)), r.Key)
+	sealed, err := tx.store.seals.route.seal(tag, content)
 	if err != nil {
 		tx.fail("store route", err)
 		return
@@ -32,19 +36,19 @@ func (tx *Tx) SetRoute(r Route) {
 	tx.exec("store route", putRoute, tag, sealed)
 }
 
-// Route returns the connection that owns a queue; ok is false if no queue of this agent is known there.
-func (tx *Tx) Route(relay string, recipient []byte) (connection string, ok bool) {
+// Route returns the route of a queue; ok is false if no queue of this agent is known there.
+func (tx *Tx) Route(relay string, recipient []byte) (r Route, ok bool) {
 	if tx.dead() {
-		return "", false
+		return Route{}, false
 	}
 	tag := tx.routeTag(relay, recipient)
 	var sealed []byte
 	if !tx.row("read route", getRoute, []any{tag}, &sealed) {
-		return "", false
+		return Route{}, false
 	}
 	r, err := tx.openRoute(tag, sealed)
 	tx.fail("read route", err)
-	return r.Connection, err == nil
+	return r, err == nil
 }
 
 // DropRoute removes the route of a queue.
@@ -79,7 +83,7 @@ func (tx *Tx) openRoute(tag, sealed []byte) (Route, error) {
 		return Route{}, err
 	}
 	r := wire.NewReader(content)
-	route := Route{Relay: string(r.Str16()), Recipient: r.Str8(), Connection: string(r.Str8())}
+	route := Route{Relay: string(r.Str16()), Recipient: r.Str8(), Connection: string(r.Str8()), Key: r.Str8()}
 	if r.Done() != nil {
 		return Route{}, fmt.Errorf("%w: route", ErrDamaged)
 	}

@@ -103,6 +103,7 @@ const (
 	dropEvents
 	lastEvent
 	countEvents
+	eventAt
 	getCursor
 	putCursor
 	dropCursor
@@ -134,6 +135,7 @@ var queries = [numStatements]string{
 	dropEvents:    "DELETE FROM event WHERE seq <= ?",
 	lastEvent:     "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'event'",
 	countEvents:   "SELECT count(*) FROM event",
+	eventAt:       "SELECT seq FROM event ORDER BY seq LIMIT 1 OFFSET ?",
 	getCursor:     "SELECT position FROM cursor WHERE tag = ?",
 	putCursor:     "INSERT INTO cursor (tag, name, position) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = excluded.position",
 	dropCursor:    "DELETE FROM cursor WHERE tag = ?",

@@ -35,6 +35,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -61,8 +62,8 @@ type Options struct {
 	Key Key
 	// Rand is where the master key and nonces come from; nil means the system's.
 	Rand io.Reader
-	// AfterCommit, if not nil, is called after the n-th successful commit since Open, counted from 1, before Commit
-	// returns. It is for tests that end the process at a chosen commit.
+	// AfterCommit, if not nil, is called after the n-th commit since Open that changed something, counted from 1, before
+	// Commit returns. It is for tests that end the process at a chosen commit.
 	AfterCommit func(n int)
 }
 
@@ -70,8 +71,10 @@ type Options struct {
 type Store struct {
 	write  *sql.DB   // one connection
 	conn   *sql.Conn // the writer's
-	read   *sql.DB   // a pool of read-only connections
 	unlock func()
+
+	reading sync.RWMutex // held by readers; Close waits for them
+	read    *sql.DB      // a pool of read-only connections, guarded by reading
 
 	seals       *seals
 	statements  *statements // prepared on conn
@@ -146,10 +149,12 @@ func private(path string) error {
 // Close ends the store; an open transaction is rolled back. It is safe to call it again.
 func (s *Store) Close() error {
 	var errs []error
+	s.reading.Lock()
 	if s.read != nil {
 		errs = append(errs, s.read.Close())
 		s.read = nil
 	}
+	s.reading.Unlock()
 	if s.statements != nil {
 		s.statements.close()
 		s.statements = nil
@@ -195,6 +200,8 @@ func (s *Store) Begin() (*Tx, error) {
 // View calls f with a read-only transaction: a consistent picture of what is committed. Writing in it panics. The
 // result is f's error or the first failure of a read.
 func (s *Store) View(ctx context.Context, f func(*Tx) error) error {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	if s.read == nil {
 		return ErrClosed
 	}

@@ -58,7 +58,7 @@ func TestWhatIsCommittedIsThereAfterReopening(t *testing.T) {
 	}
 	tx.AppendEvent([]byte("one"))
 	tx.SetCursor("bot", 1)
-	tx.SetRoute(Route{"smp://relay", []byte{9, 9}, "alice"})
+	tx.SetRoute(Route{"smp://relay", []byte{9, 9}, "alice", []byte("secret")})
 	commit(t, tx)
 	tx = begin(t, s)
 	tx.Records(alice).Put([]byte("state"), []byte("lost"))
@@ -85,8 +85,9 @@ func TestWhatIsCommittedIsThereAfterReopening(t *testing.T) {
 		if c := tx.Cursors(); len(c) != 1 || c["bot"] != 1 {
 			t.Error("cursors:", c)
 		}
-		if c, ok := tx.Route("smp://relay", []byte{9, 9}); !ok || c != "alice" {
-			t.Error("route:", c, ok)
+		r, ok := tx.Route("smp://relay", []byte{9, 9})
+		if all := tx.Routes(); !ok || r.Connection != "alice" || string(r.Key) != "secret" || len(all) != 1 || all[0].Relay != r.Relay {
+			t.Error("route:", r.Connection, ok, len(all))
 		}
 		return nil
 	})
@@ -125,7 +126,9 @@ func TestEventNumbersAreNeverUsedAgain(t *testing.T) {
 	for range 3 {
 		tx.AppendEvent(nil)
 	}
-	tx.DropEvents(3)
+	if n := tx.DropEvents(3); n != 3 {
+		t.Error("dropped", n)
+	}
 	commit(t, tx)
 	_ = s.Close()
 	s = open(t, path)
@@ -135,6 +138,12 @@ func TestEventNumbersAreNeverUsedAgain(t *testing.T) {
 	}
 	if n := tx.CountEvents(); n != 1 {
 		t.Error("events:", n)
+	}
+	if seq, ok := tx.EventAt(0); !ok || seq != 4 {
+		t.Error("oldest event:", seq, ok)
+	}
+	if _, ok := tx.EventAt(1); ok {
+		t.Error("there is a second event")
 	}
 	if es := tx.Events(3, 1); len(es) != 1 || es[0].Seq != 4 {
 		t.Error(es)
@@ -422,7 +431,7 @@ func TestForgeryIsDetected(t *testing.T) {
 			ref := tx.Bodies().Add([]byte("body"))
 			tx.AppendEvent([]byte("event"))
 			tx.SetCursor("cursor", 7)
-			tx.SetRoute(Route{"relay", []byte("id"), "conn"})
+			tx.SetRoute(Route{"relay", []byte("id"), "conn", nil})
 			commit(t, tx)
 			if _, err := s.conn.ExecContext(context.Background(), change); err != nil {
 				t.Fatal(err)
@@ -468,7 +477,7 @@ func TestNothingReadableOnDisk(t *testing.T) {
 	tx.Bodies().Add([]byte(secret + "body"))
 	tx.AppendEvent([]byte(secret + "event"))
 	tx.SetCursor(secret+"cursor", 1)
-	tx.SetRoute(Route{secret + "relay", []byte(secret + "queue"), secret + "conn"})
+	tx.SetRoute(Route{secret + "relay", []byte(secret + "queue"), secret + "conn", []byte(secret + "key")})
 	commit(t, tx)
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	size := 0
@@ -500,6 +509,9 @@ func TestAfterCommitCountsCommits(t *testing.T) {
 		commit(t, tx)
 		tx = begin(t, s)
 		tx.Rollback()
+		tx = begin(t, s)
+		tx.LastEvent()
+		commit(t, tx) // changes nothing and is not counted
 	}
 	if fmt.Sprint(seen) != "[1 2 3]" {
 		t.Error(seen)

@@ -16,6 +16,7 @@ type Tx struct {
 	index    *index
 	owners   map[Owner]uint64 // numbers that this transaction looked up
 	writable bool
+	changed  bool // something was written
 	err      error
 	done     bool
 }
@@ -110,6 +111,7 @@ func (tx *Tx) exec(what string, id int, args ...any) sql.Result {
 	if tx.dead() {
 		return nil
 	}
+	tx.changed = true
 	res, err := tx.on.prepared[id].ExecContext(context.Background(), args...)
 	if err != nil {
 		tx.fail(what, err)
@@ -135,6 +137,9 @@ func (tx *Tx) Commit() error {
 	tx.done = true
 	tx.store.open = false
 	tx.index.committed()
+	if !tx.changed {
+		return nil
+	}
 	tx.store.commits++
 	if f := tx.store.afterCommit; f != nil {
 		f(tx.store.commits)
@@ -208,8 +213,19 @@ func (tx *Tx) CountEvents() (n int) {
 	return n
 }
 
-// DropEvents removes the entries up to and including seq.
-func (tx *Tx) DropEvents(seq uint64) { tx.exec("drop events", dropEvents, seq) }
+// EventAt returns the number of the n-th oldest entry in the log, from 0; ok is false if there are not so many.
+func (tx *Tx) EventAt(n int) (seq uint64, ok bool) {
+	ok = tx.row("find event", eventAt, []any{n}, &seq)
+	return seq, ok
+}
+
+// DropEvents removes the entries up to and including seq and returns how many they were.
+func (tx *Tx) DropEvents(seq uint64) (n int) {
+	if res := tx.exec("drop events", dropEvents, seq); res != nil {
+		n = int(affected(res))
+	}
+	return n
+}
 
 // Cursor returns how far the named reader of the log is; ok is false if there is no such cursor.
 func (tx *Tx) Cursor(name string) (position uint64, ok bool) {

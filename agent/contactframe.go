@@ -1,0 +1,138 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/agent/conn"
+	"github.com/coterie-im/coterie/grouproto"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// groupPrefix is what a body that carries a group frame over a contact's connection starts with; str16(frame) follows
+// (docs/groups.md, "Frames").
+const groupPrefix = "\x00coterie/group/1\x00"
+
+// internalRef marks messages that the agent sends on its own over a client's connection; their fate is not reported.
+const internalRef = "\x00agent"
+
+// maxInvitations bounds how many received group invitations wait for an answer; beyond it the oldest is forgotten.
+const maxInvitations = 1000
+
+// groupFrame returns the frame in a body; ok is false if the body is not of that kind. Malformed ones give an empty frame.
+func groupFrame(body []byte) (frame []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(body, []byte(groupPrefix))
+	if !ok {
+		return nil, false
+	}
+	r := wire.NewReader(rest)
+	frame = r.Str16()
+	if r.Err() != nil {
+		return nil, true
+	}
+	return frame, true // bytes behind the frame are for later versions
+}
+
+func appendGroupFrame(frame []byte) []byte {
+	return wire.AppendStr16([]byte(groupPrefix), frame)
+}
+
+// invitationRecord is a received G_INV.
+type invitationRecord struct {
+	Contact ConnectionID `json:"contact"`
+	Frame   []byte       `json:"frame"`
+	At      time.Time    `json:"at"`
+}
+
+// contactFrame handles a group frame from a contact: an invitation, or the answer to one.
+func (t *turn) contactFrame(e *connEntry, frame []byte) {
+	if inv, err := grouproto.ParseInvitation(string(e.id), frame); err == nil {
+		t.invited(e, inv)
+		return
+	}
+	name, _, err := grouproto.ContactFrameGroup(frame)
+	if err != nil {
+		t.log.Info("bad group frame from a contact")
+		return
+	}
+	for _, id := range t.findGroups(name) {
+		t.groupInput(id, grouproto.ContactFrame{Contact: string(e.id), Frame: frame})
+	}
+}
+
+// invited keeps an invitation and reports it; the same one again is not reported again.
+func (t *turn) invited(e *connEntry, inv grouproto.Invitation) {
+	token := recordKey(classToken, string(e.id), string(inv.Token[:]))
+	var name string
+	if t.get(token, &name) {
+		return
+	}
+	name = t.randomName()
+	t.limitInvitations()
+	t.put(token, name)
+	t.put(recordKey(classInvitation, name), invitationRecord{Contact: e.id, Frame: inv.Frame, At: t.now})
+	t.report(connectionEntity(e.id), &GroupInvitation{
+		Invitation: name,
+		Inviter:    memberID(inv.Inviter),
+		Members:    int(inv.Members),
+		Info:       inv.Info,
+		Expires:    inv.Expiry,
+	})
+}
+
+func (t *turn) limitInvitations() {
+	var oldest []byte
+	var at time.Time
+	n := 0
+	t.records().Scan([]byte{classInvitation}, nil, func(k, v []byte) bool {
+		n++
+		var r invitationRecord
+		if json.Unmarshal(v, &r) == nil && (at.IsZero() || r.At.Before(at)) {
+			oldest, at = slices.Clone(k), r.At
+		}
+		return true
+	})
+	if n >= maxInvitations && oldest != nil {
+		t.forgetInvitation(string(oldest[1:]))
+	}
+}
+
+// invitation returns a received invitation by its name.
+func (t *turn) invitation(name string) (grouproto.Invitation, error) {
+	var r invitationRecord
+	if !t.get(recordKey(classInvitation, name), &r) {
+		return grouproto.Invitation{}, ErrNoInvitation
+	}
+	inv, err := grouproto.ParseInvitation(string(r.Contact), r.Frame)
+	if err != nil {
+		return grouproto.Invitation{}, err
+	}
+	return inv, nil
+}
+
+// forgetInvitation removes an invitation; its token stays known while the contact does, so that a late repeat is no news.
+func (t *turn) forgetInvitation(name string) { t.drop(recordKey(classInvitation, name)) }
+
+// sendContact sends a group frame over a client's connection. If that is gone, the other end cannot be told anyway.
+func (t *turn) sendContact(id ConnectionID, frame []byte) {
+	e, err := t.conn(id)
+	if err == nil {
+		err = t.stepConn(e, conn.Send{Body: appendGroupFrame(frame), Notify: true, Ref: internalRef})
+	}
+	if err != nil {
+		t.log.Info("group frame cannot be sent to a contact", "error", err)
+	}
+}
+
+// randomName is a name for something local: 12 random bytes as 16 characters.
+func (t *turn) randomName() string {
+	var b [12]byte
+	if _, err := io.ReadFull(t.config.Rand, b[:]); err != nil {
+		panic("agent: source of randomness: " + err.Error())
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,351 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/queue"
+)
+
+const (
+	inboxSize = 1024 // tasks that wait for the loop; who adds more waits
+	maxBatch  = 256  // tasks that share a transaction
+	bootBatch = 64   // connections that are loaded in one transaction after Open
+
+	firstStoreRetry = time.Second // after a failed transaction with something that must not be lost
+	lastStoreRetry  = time.Minute
+)
+
+// task is one thing for the loop to do inside a transaction.
+type task struct {
+	// run does it. An error refuses the task, which must then have changed nothing. run may be called again, with another
+	// turn, if the transaction failed.
+	run func(t *turn) error
+	// done is told the result once, after the transaction. It must not block. Nil for inputs that must not be lost: they
+	// are tried again until the store works.
+	done func(error)
+}
+
+// loop is the state of the agent's one goroutine.
+type loop struct {
+	conns    map[ConnectionID]*connEntry
+	groups   map[GroupID]*groupEntry
+	direct   *directEntry // nil until needed
+	sessions map[string]*session
+	wakes    wakes
+
+	cursors map[string]uint64 // as stored
+	trimmed uint64            // events up to it are dropped
+	logged  int               // events in the log
+
+	inflight map[operationKey]struct{}
+	links    map[ConnectionID][]chan<- linkResult // calls that wait for a link
+	relays   map[string]queue.Server              // configured ones, with their passwords
+
+	boot     []func(*turn) // what is left to load after Open
+	lost     []task        // inputs whose transaction failed
+	retryAt  time.Time     // when lost are tried again
+	retry    time.Duration
+	cleanAt  time.Time // next housekeeping
+	draining bool      // closing has been seen
+	turns    uint64    // transactions so far
+}
+
+// run is the loop.
+func (a *Agent) run() {
+	defer close(a.done)
+	defer a.closeSessions()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	closing := a.closing
+	for {
+		l := &a.loop
+		if l.draining && len(l.inflight) == 0 && len(l.lost) == 0 && len(a.inbox) == 0 {
+			select {
+			case <-a.settled:
+			default:
+				close(a.settled)
+			}
+		}
+		var idle <-chan time.Time
+		if len(l.boot) > 0 {
+			timer.Reset(0)
+			idle = timer.C
+		} else if at := a.nextWake(); !at.IsZero() {
+			timer.Reset(time.Until(at))
+			idle = timer.C
+		}
+		select {
+		case first := <-a.inbox:
+			a.transact(a.drain(first))
+			if len(l.boot) > 0 {
+				a.transact([]task{a.nextBoot()})
+			}
+		case <-idle:
+			if batch := a.due(); len(batch) > 0 {
+				a.transact(batch)
+			}
+			if len(l.boot) > 0 {
+				a.transact([]task{a.nextBoot()})
+			}
+		case <-closing:
+			l.draining, closing = true, nil
+			l.boot = nil
+		case <-a.quit:
+			a.refuse()
+			return
+		}
+	}
+}
+
+// drain takes what waits in the inbox, up to a batch.
+func (a *Agent) drain(first task) []task {
+	batch := append(a.due(), first)
+	for len(batch) < maxBatch {
+		select {
+		case next := <-a.inbox:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// refuse answers calls that came too late.
+func (a *Agent) refuse() {
+	for {
+		select {
+		case k := <-a.inbox:
+			if k.done != nil {
+				k.done(ErrClosed)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// nextWake tells when something is due by itself; zero: never.
+func (a *Agent) nextWake() time.Time {
+	if a.loop.draining {
+		return a.loop.retryAt
+	}
+	at := earlier(a.loop.wakes.next(), a.loop.retryAt)
+	return earlier(at, a.loop.cleanAt)
+}
+
+func earlier(x, y time.Time) time.Time {
+	if x.IsZero() || !y.IsZero() && y.Before(x) {
+		return y
+	}
+	return x
+}
+
+// due returns what time has made due.
+func (a *Agent) due() (batch []task) {
+	l := &a.loop
+	now := time.Now()
+	if len(l.lost) > 0 && !now.Before(l.retryAt) {
+		batch = append(batch, l.lost...)
+		l.lost, l.retryAt = nil, time.Time{}
+	}
+	if l.draining {
+		return batch
+	}
+	for _, w := range l.wakes.pop(now, maxBatch) {
+		batch = append(batch, task{run: func(t *turn) error { return t.tick(w) }})
+	}
+	if !now.Before(l.cleanAt) {
+		batch = append(batch, task{run: (*turn).clean})
+	}
+	return batch
+}
+
+// transact runs tasks in one transaction, and one by one if that fails.
+func (a *Agent) transact(batch []task) {
+	results := make([]error, len(batch))
+	t, err := a.begin()
+	if err == nil {
+		for i, k := range batch {
+			results[i] = k.run(t)
+			t.settle()
+		}
+		err = t.commit()
+	}
+	if err == nil {
+		for i, k := range batch {
+			if k.done != nil {
+				k.done(results[i])
+			}
+		}
+		t.release()
+		a.loop.retry = 0
+		return
+	}
+	if len(batch) > 1 {
+		for _, k := range batch {
+			a.transact([]task{k})
+		}
+		return
+	}
+	if k := batch[0]; k.done != nil {
+		k.done(err)
+	} else {
+		a.keep(k)
+	}
+	a.log.Error("store transaction failed", "error", err)
+}
+
+// keep holds on to an input whose transaction failed.
+func (a *Agent) keep(k task) {
+	l := &a.loop
+	l.lost = append(l.lost, k)
+	if l.retryAt.IsZero() {
+		l.retry = min(max(firstStoreRetry, 2*l.retry), lastStoreRetry)
+		l.retryAt = time.Now().Add(l.retry)
+	}
+}
+
+// turn is one transaction of the loop.
+type turn struct {
+	*Agent
+	tx      *store.Tx
+	now     time.Time
+	steps   []func()         // what follows from what was done, in order
+	after   []func()         // what a commit lets out, in order
+	touched map[wakeKey]bool // cores that were loaded or changed
+
+	event    uint64            // last number given, 0 if none
+	reported int               // events in this transaction
+	cursors  map[string]uint64 // as this transaction leaves them; nil: unchanged
+}
+
+func (a *Agent) begin() (*turn, error) {
+	tx, err := a.store.Begin()
+	if err != nil {
+		return nil, err
+	}
+	return &turn{Agent: a, tx: tx, now: time.Now().UTC(), touched: map[wakeKey]bool{}}, nil
+}
+
+// later adds something that follows from what is being done. Everything a task leads to is done before the next task.
+func (t *turn) later(f func()) { t.steps = append(t.steps, f) }
+
+func (t *turn) settle() {
+	for i := 0; i < len(t.steps); i++ {
+		t.steps[i]()
+	}
+	t.steps = nil
+}
+
+// onCommit adds something to be done after the commit; without one it never happens.
+func (t *turn) onCommit(f func()) { t.after = append(t.after, f) }
+
+// commit ends the transaction. After a failure nothing has happened: cores that were touched are dropped from memory.
+func (t *turn) commit() error {
+	t.trimLog()
+	if err := t.tx.Commit(); err != nil {
+		t.forget()
+		return err
+	}
+	return nil
+}
+
+// release lets out what was held back until the commit.
+func (t *turn) release() {
+	for _, f := range t.after {
+		f()
+	}
+	t.subscribeWanted()
+	if t.event > 0 {
+		t.tail.grow(t.event)
+	}
+	t.evict()
+}
+
+// forget drops the cores of a failed transaction, and has them loaded again, so that operations that the failure held
+// back are done after all.
+func (t *turn) forget() {
+	l := &t.loop
+	reload := t.touched
+	for k := range reload {
+		switch k.kind {
+		case wakeConn:
+			delete(l.conns, ConnectionID(k.id))
+		case wakeGroup:
+			delete(l.groups, GroupID(k.id))
+		case wakeDirect:
+			l.direct = nil
+		}
+	}
+	if len(reload) == 0 {
+		return
+	}
+	t.keep(task{run: func(t *turn) error {
+		var errs []error
+		for k := range reload {
+			errs = append(errs, t.resume(k))
+		}
+		return errors.Join(errs...)
+	}})
+}
+
+// call runs f in the loop and returns its result after the commit.
+func call[T any](ctx context.Context, a *Agent, f func(t *turn) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var zero T
+	answer := make(chan result, 1)
+	var value T // owned by the loop
+	k := task{
+		run: func(t *turn) (err error) {
+			value, err = f(t)
+			return err
+		},
+		done: func(err error) { answer <- result{value, err} },
+	}
+	select {
+	case <-a.closing:
+		return zero, ErrClosed
+	default:
+	}
+	select {
+	case a.inbox <- k:
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	case <-a.closing:
+		return zero, ErrClosed
+	}
+	select {
+	case r := <-answer:
+		return r.value, r.err
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	case <-a.done:
+		select {
+		case r := <-answer:
+			return r.value, r.err
+		default:
+			return zero, ErrClosed
+		}
+	}
+}
+
+// do is call for what has no result.
+func do(ctx context.Context, a *Agent, f func(t *turn) error) error {
+	_, err := call(ctx, a, func(t *turn) (struct{}, error) { return struct{}{}, f(t) })
+	return err
+}
+
+// post hands an input to the loop that must not be lost.
+func (a *Agent) post(run func(t *turn) error) {
+	select {
+	case a.inbox <- task{run: run}:
+	case <-a.done:
+	}
+}

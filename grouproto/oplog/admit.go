@@ -97,18 +97,26 @@ func (l *Log) insert(x *node) (i int32, attacked []int32) {
 		return rank.Compare(l.nodes[y].rank)
 	})
 	l.byRank = slices.Insert(l.byRank, at, i)
-	for j := range x.past.without(i) {
-		y := l.nodes[j]
-		if attacks(x, y) {
-			y.attackers = append(y.attackers, i)
-			attacked = append(attacked, j)
-			l.attacks++
-		} else if attacks(y, x) {
-			x.attackers = append(x.attackers, j)
-			l.attacks++
+	for at := len(l.index.hostile) - 1; at >= 0 && l.index.hostile[at] >= x.past.firstOut(); at-- {
+		if j := l.index.hostile[at]; j != i && !x.past.has(j) && attacks(l.nodes[j], x) {
+			l.attack(j, i)
+		}
+	}
+	if x.op.hostile() {
+		for j := range x.past.without(i) {
+			if attacks(x, l.nodes[j]) {
+				l.attack(i, j)
+				attacked = append(attacked, j)
+			}
 		}
 	}
 	return i, attacked
+}
+
+func (l *Log) attack(attacker, victim int32) {
+	l.nodes[victim].attackers = append(l.nodes[victim].attackers, attacker)
+	l.nodes[attacker].hits++
+	l.attacks++
 }
 
 // equivocation reports the latest operation of the same author that is parallel to operation i.
@@ -155,9 +163,27 @@ func (l *Log) stateOf(set span, heads []int32) *State {
 		return st
 	}
 	st := l.state.clone()
-	st.move(set, l.voids(set), slices.Collect(set.without(int32(len(l.nodes))))...)
+	rest := slices.Collect(set.without(int32(len(l.nodes))))
+	st.move(set, l.voidsOf(set, rest), rest...)
 	l.cache.put(heads, st)
 	return st
+}
+
+// voidsOf returns what is void in a set, given what else is known: mostly what is void in everything, because nothing in
+// the set has any of the rest in its past, so the rest changes it only by what it takes from it (V1).
+func (l *Log) voidsOf(set span, rest []int32) []int32 {
+	for _, i := range rest {
+		if l.nodes[i].hits > 0 && !contains(l.state.void, i) {
+			return l.voids(set)
+		}
+	}
+	var void []int32
+	for _, i := range l.state.void {
+		if set.has(i) {
+			void = append(void, i)
+		}
+	}
+	return void
 }
 
 // cache has the states of some sets by their heads, the most recently used first.

@@ -22,9 +22,8 @@ func (e *exhaust) start() *Log {
 	return s.l
 }
 
-// grow continues a log in all ways. added has, per operation that was added on the way here, its ID: a graph has many
-// orders in which it can be built, and only that one counts in which each operation has a greater ID than all before it
-// that came after its parents.
+// grow continues a log in all ways. A graph has many orders in which it can be built; only that one counts in which each
+// operation has a greater ID than all before it that came after its parents.
 func (e *exhaust) grow(l *Log, n int) {
 	if n == 0 {
 		e.count++
@@ -140,8 +139,8 @@ func TestLawsOnAllSmallGraphs(t *testing.T) {
 	}
 }
 
-// TestLawsOnAllGraphsOfFive goes up to two operations, and with COTERIE_SOAK=1 up to five, which takes some minutes for
-// about nine million graphs.
+// TestLawsOnAllGraphsOfFive goes up to two operations, and with COTERIE_SOAK=1 up to five, which takes minutes for
+// about eleven million graphs.
 func TestLawsOnAllGraphsOfFive(t *testing.T) {
 	n := 2
 	if os.Getenv("COTERIE_SOAK") == "1" {

@@ -153,12 +153,9 @@ func TestReachOfRemovalsAndRoles(t *testing.T) {
 func TestLoweringOneself(t *testing.T) {
 	s := newStory(t, Moderated())
 	on := s.add(s.l.Group(), Moderator, "A")
-	for role, want := range []Reason{Moderator: ReasonTarget, Admin: ReasonTarget} {
-		if want == ReasonNone {
-			continue
-		}
-		if _, r := s.try("A", &RoleChange{Member: named("A"), Role: Role(role)}, on); r != want {
-			t.Errorf("own role to %v: %v", Role(role), r)
+	for _, role := range []Role{Moderator, Admin} {
+		if _, r := s.try("A", &RoleChange{Member: named("A"), Role: role}, on); r != ReasonTarget {
+			t.Errorf("own role to %v: %v", role, r)
 		}
 	}
 	s.put("A", &RoleChange{Member: named("A"), Role: Plain}, on) // without the permission
@@ -249,6 +246,22 @@ func TestCardOfAMemberAddedTwice(t *testing.T) {
 	}
 	if f, _ := s.l.State().Member(named("F")); f.Added != s.l.Group() || f.CardHash != [32]byte{} {
 		t.Fatal("the creator has a card")
+	}
+}
+
+// TestRoleGrantOutlivesAVoidAdd: the add is void, but somebody higher has granted a role since.
+func TestRoleGrantOutlivesAVoidAdd(t *testing.T) {
+	s := newStory(t, Symmetric())
+	on := s.add(s.l.Group(), Plain, "A")
+	add := s.put("A", &Add{Member: named("B"), Role: Plain, CardHash: [32]byte{7}}, on)
+	role := s.put("F", &RoleChange{Member: named("B"), Role: Moderator}, add)
+	s.put("F", removal("A"), on) // beside its own operation: both count
+	m, ok := s.l.State().Member(named("B"))
+	if !ok || !s.l.State().Void(add) || s.l.State().Void(role) {
+		t.Fatal("the grant of F does not count")
+	}
+	if m.Grant != role || m.Added != add || m.CardHash != [32]byte{7} || m.Role != Moderator {
+		t.Fatal("wrong grant or card")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Member is a present member, or one that has left.
@@ -209,40 +210,72 @@ func (s *State) clone() *State {
 func (s *State) move(to span, void []int32, changed ...int32) {
 	changed = append(changed, different(s.void, void)...)
 	s.known, s.void = to, void
+	var facts touched
 	for _, i := range changed {
-		s.refresh(s.l.nodes[i].op)
+		facts.add(s.l.nodes[i].op)
+	}
+	s.refresh(facts)
+}
+
+// touched lists the facts that some operations have a part in.
+type touched struct {
+	members, removed []Key
+	settings         []string
+	policy, closed   bool
+}
+
+func (f *touched) add(op *Op) {
+	switch a := op.Action.(type) {
+	case *Genesis:
+		f.policy = true
+		f.members = append(f.members, op.Author)
+		for _, set := range a.Settings {
+			f.settings = append(f.settings, set.Name)
+		}
+	case *Add:
+		f.members = append(f.members, a.Member)
+	case *RoleChange:
+		f.members = append(f.members, a.Member)
+	case *Remove:
+		for _, m := range a.Members {
+			f.members = append(f.members, m.Member)
+			f.removed = append(f.removed, m.Member)
+		}
+	case *Leave:
+		f.members = append(f.members, op.Author)
+	case *PolicyChange:
+		f.policy = true
+	case *Set:
+		f.settings = append(f.settings, a.Setting.Name)
+	case *Close:
+		f.closed = true
 	}
 }
 
-// refresh finds again the facts that an operation has a part in.
-func (s *State) refresh(op *Op) {
+// refresh finds facts again.
+func (s *State) refresh(f touched) {
 	v := view{s.l, func(i int32) bool { return s.known.has(i) && !contains(s.void, i) }}
-	switch a := op.Action.(type) {
-	case *Genesis:
+	if f.policy {
 		s.policy = v.rules()
-		s.refreshMember(v, op.Author)
-		for _, set := range a.Settings {
-			s.refreshSetting(v, set.Name)
-		}
-	case *Add:
-		s.refreshMember(v, a.Member)
-	case *RoleChange:
-		s.refreshMember(v, a.Member)
-	case *Remove:
-		for _, m := range a.Members {
-			s.refreshMember(v, m.Member)
-			r, ok := v.removed(m.Member)
-			assign(&s.removed, &s.own.removed, m.Member, r, ok)
-		}
-	case *Leave:
-		s.refreshMember(v, op.Author)
-	case *PolicyChange:
-		s.policy = v.rules()
-	case *Set:
-		s.refreshSetting(v, a.Setting.Name)
-	case *Close:
+	}
+	if f.closed {
 		s.closed = v.isClosed()
 	}
+	for _, k := range distinct(f.members, Key.Compare) {
+		s.refreshMember(v, k)
+	}
+	for _, k := range distinct(f.removed, Key.Compare) {
+		r, ok := v.removed(k)
+		assign(&s.removed, &s.own.removed, k, r, ok)
+	}
+	for _, name := range distinct(f.settings, strings.Compare) {
+		s.refreshSetting(v, name)
+	}
+}
+
+func distinct[T comparable](list []T, compare func(a, b T) int) []T {
+	slices.SortFunc(list, compare)
+	return slices.Compact(list)
 }
 
 func (s *State) refreshMember(v view, k Key) {

@@ -11,6 +11,7 @@ type node struct {
 	// attackers are the operations of which each makes this one void (V1) wherever it is not void itself. They are all
 	// of higher rank and parallel. Owned by Log; it grows when attackers are admitted later.
 	attackers []int32
+	hits      int // how many operations have it among their attackers; owned by Log as well
 }
 
 // unvoidable tells whether the operation is one that is never void.
@@ -34,6 +35,7 @@ type index struct {
 	policies []int32         // and the genesis
 	closes   []int32
 	settings map[string][]int32 // and the genesis, by name
+	hostile  []int32            // removals, role changes and policies: what may attack others (V1)
 }
 
 func newIndex() index {
@@ -43,7 +45,19 @@ func newIndex() index {
 	}
 }
 
+// hostile tells whether an operation may attack others (V1).
+func (op *Op) hostile() bool {
+	switch op.Action.(type) {
+	case *Remove, *RoleChange, *PolicyChange:
+		return true
+	}
+	return false
+}
+
 func (x *index) insert(op *Op, i int32) {
+	if op.hostile() {
+		x.hostile = append(x.hostile, i)
+	}
 	x.authors[op.Author] = append(x.authors[op.Author], i)
 	grant := func(k Key) {
 		if len(x.grants[k]) == 0 {

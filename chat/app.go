@@ -1,0 +1,280 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coterie-im/coterie/agent"
+	"github.com/coterie-im/coterie/agent/conn"
+	"github.com/coterie-im/coterie/agent/control"
+	"github.com/coterie-im/coterie/chat/store"
+)
+
+// defaultCursor is the name under which the agent remembers how far the app has read its events.
+const defaultCursor = "chat"
+
+// Options say how an app is made.
+type Options struct {
+	// Agent is an agent in this process or behind a socket.
+	Agent control.API
+	// History is where conversations are kept; the app is its only user while it runs.
+	History *store.Store
+	// Profile is what contacts and groups get to know.
+	Profile Profile
+	// Cursor is the app's name among the agent's readers; empty is "chat".
+	Cursor string
+	// Observe, if not nil, is called with everything that happened, after it is stored, by the goroutine of Run and by
+	// those that call the app's methods. It must not call the app.
+	Observe func(Update)
+	// Logger gets what went wrong, without names and texts; nil is no log.
+	Logger *slog.Logger
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+}
+
+// Update is something that happened. Fields that do not apply are zero.
+type Update struct {
+	Event        *agent.Event         // what the agent told; nil for what was done here
+	Conversation *store.Conversation  // the conversation it belongs to
+	Message      *store.Message       // a message or notice that was added to the history
+	Invitation   *Invitation          // somebody invites to a group
+	Request      *agent.DirectRequest // a member asks for a direct connection
+}
+
+// Invitation is an invitation to a group.
+type Invitation struct {
+	Name    string // for Join and Refuse
+	From    string // the contact's name
+	Title   string // as the inviter tells it
+	Members int
+}
+
+// App is one person's chat. Its methods may be called from any goroutine while Run runs.
+type App struct {
+	Options
+
+	mu sync.Mutex // guards History, which is for one goroutine at a time
+}
+
+// New makes an app; Run lets it take part.
+func New(o Options) (*App, error) {
+	if err := o.Profile.Check(); err != nil {
+		return nil, err
+	}
+	if o.Cursor == "" {
+		o.Cursor = defaultCursor
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observe == nil {
+		o.Observe = func(Update) {}
+	}
+	return &App{Options: o}, nil
+}
+
+// Run takes in the agent's events until ctx ends or the agent is gone, and returns why. What an event changes in the
+// history is stored together with the position of the event, so that nothing is missing or double after a crash.
+func (a *App) Run(ctx context.Context) error {
+	for e, err := range a.Agent.Events(ctx, a.Cursor) {
+		if errors.Is(err, agent.ErrEventsLost) {
+			a.Logger.Error("events were lost: the history has gaps")
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.take(ctx, e); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// take stores what an event means, then does what it asks for, then tells the agent that it is done with it.
+func (a *App) take(ctx context.Context, e agent.Event) error {
+	var known bool
+	var updates []Update
+	err := a.write(func(b *store.Batch) error {
+		if known = e.Seq <= b.Cursor(); known {
+			return nil
+		}
+		b.SetCursor(e.Seq)
+		var err error
+		updates, err = a.record(b, e)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	if err := a.respond(ctx, e); err != nil {
+		// After a crash the answer may have been given before.
+		var coded *control.Error
+		over := errors.As(err, &coded) && (coded.Code == conn.CodeProhibited || coded.Code == conn.CodeNotFound)
+		if !over && !errors.Is(err, &conn.Error{Code: conn.CodeProhibited}) && !errors.Is(err, agent.ErrNoConnection) {
+			return fmt.Errorf("answer %s: %w", e.Data.Type(), err)
+		}
+	}
+	if err := a.Agent.AckEvent(ctx, a.Cursor, e.Seq); err != nil {
+		return err
+	}
+	if known {
+		return nil
+	}
+	if len(updates) == 0 {
+		updates = []Update{{}}
+	}
+	for _, u := range updates {
+		u.Event = &e
+		a.Observe(u)
+	}
+	return nil
+}
+
+// respond is what the app does by itself: it lets in who uses its own one-time links, and acknowledges what it stored.
+func (a *App) respond(ctx context.Context, e agent.Event) error {
+	switch data := e.Data.(type) {
+	case *agent.Confirmation:
+		info, err := a.Profile.Info()
+		if err != nil {
+			return err
+		}
+		return a.Agent.Allow(ctx, e.Connection(), data.Confirmation, info)
+	case *agent.Message:
+		return a.Agent.Ack(ctx, e.Connection(), data.ID, &agent.AckOptions{Receipt: true})
+	case *agent.Received:
+		return a.Agent.Ack(ctx, e.Connection(), data.ID, nil)
+	}
+	return nil
+}
+
+func (a *App) write(f func(*store.Batch) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.History.Write(f)
+}
+
+// Invite makes a one-time link for a new contact.
+func (a *App) Invite(ctx context.Context) (agent.ConnectionID, string, error) {
+	return a.Agent.CreateConnection(ctx, agent.CreateOptions{})
+}
+
+// Connect joins the link of a new contact.
+func (a *App) Connect(ctx context.Context, link string) (agent.ConnectionID, error) {
+	info, err := a.Profile.Info()
+	if err != nil {
+		return "", err
+	}
+	return a.Agent.JoinConnection(ctx, link, agent.JoinOptions{Info: info})
+}
+
+// Send sends text to a contact and keeps it in the history.
+func (a *App) Send(ctx context.Context, contact agent.ConnectionID, text string) error {
+	body, id, err := EncodeText(text)
+	if err != nil {
+		return err
+	}
+	if _, err := a.Agent.Send(ctx, contact, agent.Outgoing{Body: body, Notify: true, Key: id.Text()}); err != nil {
+		return err
+	}
+	return a.own(store.Contact, string(contact), "own/"+id.Text(), text)
+}
+
+// NewGroup makes a group with a title.
+func (a *App) NewGroup(ctx context.Context, title string) (agent.GroupID, error) {
+	card, err := a.Profile.Card()
+	if err != nil {
+		return "", err
+	}
+	g, err := a.Agent.GroupNew(ctx, agent.GroupOptions{Card: card, Settings: map[string][]byte{settingTitle: []byte(title)}})
+	if err != nil {
+		return "", err
+	}
+	return g, a.write(func(b *store.Batch) error {
+		_, err := b.Begin(store.Group, string(g), title, a.Now())
+		return err
+	})
+}
+
+const settingTitle = "title"
+
+// Add invites a contact to a group.
+func (a *App) Add(ctx context.Context, g agent.GroupID, contact agent.ConnectionID) error {
+	info, err := a.Agent.Group(ctx, g)
+	if err != nil {
+		return err
+	}
+	_, err = a.Agent.GroupAdd(ctx, g, contact, agent.AddOptions{Info: info.Settings[settingTitle]})
+	return err
+}
+
+// Join accepts an invitation to a group.
+func (a *App) Join(ctx context.Context, i Invitation) (agent.GroupID, error) {
+	card, err := a.Profile.Card()
+	if err != nil {
+		return "", err
+	}
+	g, err := a.Agent.GroupJoin(ctx, i.Name, card)
+	if err != nil {
+		return "", err
+	}
+	return g, a.write(func(b *store.Batch) error {
+		_, err := b.Begin(store.Group, string(g), Printable(i.Title), a.Now())
+		return err
+	})
+}
+
+// SendGroup sends text to a group and keeps it in the history.
+func (a *App) SendGroup(ctx context.Context, g agent.GroupID, text string) (agent.MessageID, error) {
+	body, id, err := EncodeText(text)
+	if err != nil {
+		return agent.MessageID{}, err
+	}
+	m, err := a.Agent.GroupSend(ctx, g, agent.Outgoing{Body: body, Notify: true, Key: id.Text()})
+	if err != nil {
+		return agent.MessageID{}, err
+	}
+	return m, a.own(store.Group, string(g), origin(m), text)
+}
+
+// own adds a message that was sent here to the history.
+func (a *App) own(kind store.Kind, ref, name, text string) error {
+	var u Update
+	err := a.write(func(b *store.Batch) error {
+		c, err := b.Begin(kind, ref, "", a.Now())
+		if err != nil {
+			return err
+		}
+		m := store.Message{Origin: name, Own: true, Text: text, Time: a.Now()}
+		_, err = b.Append(c, m)
+		u = Update{Conversation: &c, Message: &m}
+		return err
+	})
+	if err == nil {
+		a.Observe(u)
+	}
+	return err
+}
+
+// Messages returns the messages of a conversation in the order in which they came.
+func (a *App) Messages(kind store.Kind, ref string) (messages []store.Message, err error) {
+	err = a.write(func(b *store.Batch) error {
+		c, err := b.ByRef(kind, ref)
+		if err != nil {
+			return err
+		}
+		messages, err = b.Messages(c)
+		return err
+	})
+	return messages, err
+}
+
+// origin names a group message in the history.
+func origin(m agent.MessageID) string { return fmt.Sprintf("%s/%d/%x", m.Author, m.Number, m.Hash[:8]) }

@@ -109,7 +109,7 @@ func (s *step) queueCreated(in QueueCreated) {
 		return
 	}
 	relay, err := agree(agreementKey(q.relay), in.ServerKey)
-	if err != nil || len(in.Recipient) == 0 || len(in.Sender) == 0 || len(in.Server.Hosts) == 0 {
+	if err != nil || !in.valid() {
 		s.newFailed(q, OperationFailed{in.Op, Permanent, CodeInternal})
 		return
 	}
@@ -135,6 +135,19 @@ func (s *step) queueCreated(in QueueCreated) {
 		s.nameLink(r)
 		s.emit(LinkReady{r})
 	}
+}
+
+// valid tells whether IDs and address can be stored and put in links.
+func (in QueueCreated) valid() bool {
+	if len(in.Recipient) == 0 || len(in.Recipient) > 255 || len(in.Sender) == 0 || len(in.Sender) > 255 || len(in.Server.Hosts) > 255 {
+		return false
+	}
+	for _, host := range in.Server.Hosts {
+		if !queue.ValidHost(host) {
+			return false
+		}
+	}
+	return len(in.Server.Hosts) > 0 && queue.ValidPort(in.Server.Port)
 }
 
 // nameLink keeps the hash by which the handshake's binding names the invitation.

@@ -55,7 +55,7 @@ func (r *retry) after(now time.Time, rule intervals) {
 	if rule == slowIntervals {
 		p = &r.slow
 	}
-	r.next = now.Add(p.next(rule))
+	r.next = now.Add(p.next(rule)).Truncate(time.Millisecond) // as it is stored, and as the clock is read
 }
 
 // due tells whether it may be tried now.

@@ -27,6 +27,8 @@ type world struct {
 	disturb func(n *node)
 	// lose decides about each operation that is performed; nil: all arrive.
 	lose func(n *node, op Operation) fate
+	// answer may answer an operation instead of the relay; nil, or a nil result: the relay does.
+	answer func(n *node, op Operation) Input
 }
 
 // fate is what happens to an operation.
@@ -368,7 +370,13 @@ func (w *world) attempt(n *node, op Operation) Input {
 	if what == lost {
 		return refused(op, Temporary, "BROKER TIMEOUT")
 	}
-	result := w.execute(n, op)
+	var result Input
+	if w.answer != nil {
+		result = w.answer(n, op)
+	}
+	if result == nil {
+		result = w.execute(n, op)
+	}
 	if what == answerLost {
 		return refused(op, Temporary, "BROKER TIMEOUT")
 	}

@@ -78,7 +78,10 @@ func (l *Log) voidsWith(i int32, attacked []int32) []int32 {
 	}
 	for _, y := range attacked {
 		if !before.has(y) {
-			return l.voids(whole(len(l.nodes)))
+			if after := l.voids(whole(len(l.nodes))); !slices.Equal(after, before.sorted) {
+				return after
+			}
+			break
 		}
 	}
 	return before.sorted
@@ -177,13 +180,11 @@ func (l *Log) voidsOf(set span, rest []int32) []int32 {
 			return l.voids(set)
 		}
 	}
-	var void []int32
-	for _, i := range l.state.void {
-		if set.has(i) {
-			void = append(void, i)
-		}
+	out := func(i int32) bool { return !set.has(i) }
+	if !slices.ContainsFunc(l.state.void, out) {
+		return l.state.void // shared: every node keeps what was void in its past
 	}
-	return void
+	return slices.DeleteFunc(slices.Clone(l.state.void), out)
 }
 
 // cache has the states of some sets by their heads, the most recently used first.

@@ -214,6 +214,53 @@ func TestIncrementalEqualsPlainOnManyGraphs(t *testing.T) {
 	}
 }
 
+// TestLongHistoryEqualsRecomputed compares what became of thousands of small steps with the same state made at once.
+func TestLongHistoryEqualsRecomputed(t *testing.T) {
+	for seed := range uint64(3) {
+		r := seeded{rand.New(rand.NewPCG(seed, 2))}
+		g := &graph{names: []string{"title", "x"}}
+		for i := range 60 {
+			g.people = append(g.people, Key{byte(i + 1)})
+		}
+		g.l = start(nil, g.op(Body{Author: g.people[0], Action: &Genesis{Policy: Symmetric()}}, r))
+		steps := 0
+		for ; len(g.l.nodes) < 1500 && steps < 20_000; steps++ {
+			author := g.person(r)
+			near := func() int32 { return int32(max(0, len(g.l.nodes)-1-r.below(20))) }
+			heads := []int32{near(), near(), near()}
+			if own := g.l.index.authors[author]; len(own) > 0 {
+				heads = append(heads, own[len(own)-1])
+			}
+			heads = g.l.unimplied(heads)
+			var a Action = title("x")
+			switch r.below(12) {
+			case 0, 1, 2:
+				a = &Add{Member: g.person(r), Role: Plain}
+			case 3:
+				a = &RoleChange{Member: g.person(r), Role: Role(r.below(5))}
+			case 4:
+				if k := g.person(r); r.below(8) == 0 && k != g.people[0] {
+					a = &Remove{Members: []Removal{{Member: k}}}
+				}
+			}
+			b := Body{
+				Group: g.l.Group(), Author: author, Seq: g.l.nextSeq(author, g.l.closure(heads)), Parents: g.l.ids(heads), Action: a,
+			}
+			sortIDs(b.Parents)
+			g.l.admitUnsigned(g.op(b, r))
+		}
+		if len(g.l.nodes) < 1000 || len(g.l.state.void) == 0 {
+			t.Fatal(len(g.l.nodes), "operations,", len(g.l.state.void), "void")
+		}
+		set := whole(len(g.l.nodes))
+		fresh := &State{l: g.l}
+		fresh.move(set, g.l.voids(set), slices.Collect(span{}.without(set.n))...)
+		if listed(fresh) != listed(g.l.State()) {
+			t.Fatal("another state")
+		}
+	}
+}
+
 // TestStatesDoNotChange keeps states while the log grows.
 func TestStatesDoNotChange(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

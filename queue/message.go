@@ -26,7 +26,7 @@ const (
 var ErrMessage = errors.New("message of relay not understood")
 
 // Message is what a relay seals for the recipient: a message, or the marker that the queue was full here
-// (docs/protocol.md, "Delivery").
+// (docs/protocol.md, "Queues and messages").
 type Message struct {
 	Time   int64  // when the relay received it, seconds since 1970
 	Quota  bool   // the marker: no flag, no body

@@ -108,11 +108,14 @@ func (c *Client) Close() {
 func (c *Client) Events() <-chan Event { return c.events }
 
 // Wake tries to connect now if it is needed, and starts waiting times from the beginning: the network is back, or
-// somebody looks at the program.
+// somebody looks at the program. If there is a connection, it asks the relay for a sign of life.
 func (c *Client) Wake() {
 	c.tell(func(l *loop) {
 		l.backoff.reset()
 		l.nextAttempt = time.Time{}
+		if l.session != nil && l.ping == nil {
+			l.sendPing()
+		}
 	})
 }
 

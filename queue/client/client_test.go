@@ -453,7 +453,7 @@ func TestEndBeforeTheAnswerToSubIsOld(t *testing.T) {
 
 func TestNewSubscribes(t *testing.T) {
 	story(t, func(t *testing.T) {
-		c, r := start(t, 9)
+		c, r := start(t, 9, func(c *Config) { c.EventLimit = 1 })
 		key := testQueue(1).Key
 		create := queue.NEW{RecipientKey: key.Public(), RecipientDH: mustX25519(t).Public(), Subscribe: true}
 		done := background(func() error { _, err := c.New(t.Context(), create, key); return err })
@@ -464,6 +464,11 @@ func TestNewSubscribes(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect[Connected](t, c)
+		// What had no room is asked for again, and the consumer need not know.
+		l.send(queue.Answer{EntityID: "recipient", Response: testMSG(2)})
+		synctest.Wait()
+		expect[Message](t, c)
+		l.send(l.request().Answer(testMSG(2)))
 		expect[Message](t, c)
 		_ = l.Close()
 		expect[Disconnected](t, c)

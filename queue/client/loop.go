@@ -244,7 +244,8 @@ func (l *loop) finish(c *command, response queue.Response, err error) {
 		l.subscribeDone(c.entity, err)
 	case queue.NEW:
 		if ids, ok := response.(queue.IDS); ok && sent.Subscribe {
-			l.track(Queue{ids.RecipientID, c.key}).state = active
+			sub := l.track(Queue{ids.RecipientID, c.key})
+			sub.state, sub.down = active, false
 		}
 	case queue.DEL:
 		if err == nil {

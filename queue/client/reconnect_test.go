@@ -315,6 +315,25 @@ func TestPingsWhenItIsSilent(t *testing.T) {
 	})
 }
 
+func TestWakeAsksForASignOfLife(t *testing.T) {
+	story(t, func(t *testing.T) {
+		c, _, l := subscribedSession(t, 1)
+		c.Wake()
+		request := l.request()
+		if request.Command != (queue.PING{}) {
+			t.Fatalf("sent %s", request.Command.Tag())
+		}
+		c.Wake() // one is enough
+		l.send(request.Answer(queue.PONG{}))
+		synctest.Wait()
+		select {
+		case <-l.toRelay:
+			t.Error("sent more")
+		case <-time.After(time.Minute):
+		}
+	})
+}
+
 func TestNoPingsWithoutSubscriptions(t *testing.T) {
 	story(t, func(t *testing.T) {
 		c, r := start(t, 9)

@@ -3,6 +3,8 @@ package queue
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -123,6 +125,40 @@ func TestAuthenticatorsThatAnybodyCanMake(t *testing.T) {
 		sent.Authorization = authenticator(&secret, corrID, authorized)
 		if (Verifier{sessionID, serverSession}).Verify(sent, small) || (Verifier{sessionID, nil}).Verify(sent, small, substitute(keys.X25519)) {
 			t.Error("verifies")
+		}
+	}
+}
+
+// Everybody can sign with the keys that stand in for missing ones, and it helps nobody.
+func TestSubstituteKeysAuthorizeNothing(t *testing.T) {
+	seed := sha256.Sum256([]byte("coterie/dummy/1"))
+	dh, err := ecdh.X25519().NewPrivateKey(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	private448 := ed448.NewKeyFromSeed(append(seed[:], make([]byte, ed448.SeedSize-len(seed))...))
+	for algorithm, k := range map[keys.Algorithm]PrivateKey{
+		keys.Ed25519: FromEd25519(ed25519.NewKeyFromSeed(seed[:])), keys.X25519: FromX25519(dh), keys.Ed448: {},
+	} {
+		sent := Transmission{CorrID: corrID, EntityID: queueID, Body: []byte("SUB")}
+		authorized := AppendAuthorized(nil, sessionID, sent)
+		if sent.Authorization, err = k.Authorize(serverSession.PublicKey(), corrID, authorized); err != nil {
+			t.Fatal(err)
+		}
+		if algorithm == keys.Ed448 {
+			sent.Authorization = ed448.Sign(private448, authorized, "")
+		}
+		verifier := Verifier{sessionID, serverSession}
+		if !verifier.Verify(sent, substitute(algorithm)) {
+			t.Errorf("%v: not the key of the seed", algorithm)
+		}
+		if verifier.Verify(sent) {
+			t.Errorf("%v: verifies without a queue", algorithm)
+		}
+		for other, q := range parties(t) {
+			if verifier.Verify(sent, q.public) {
+				t.Errorf("%v: verifies for a queue with an %v key", algorithm, other)
+			}
 		}
 	}
 }

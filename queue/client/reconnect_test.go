@@ -366,6 +366,22 @@ func TestSilentRelayIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestOneSignOfLifeIsEnough(t *testing.T) {
+	story(t, func(t *testing.T) {
+		c, _, l := subscribedSession(t, 1)
+		for range 3 {
+			for range maxMissedPings - 1 {
+				l.request()
+			}
+			l.send(l.request().Answer(queue.PONG{})) // the last one before the relay is given up
+		}
+		quiet(t, c)
+		if l.isClosed() {
+			t.Error("connection is closed")
+		}
+	})
+}
+
 func TestSubscriptionWithoutAnswerIsAskedForAgain(t *testing.T) {
 	story(t, func(t *testing.T) {
 		c, r := start(t, 9)

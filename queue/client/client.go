@@ -30,11 +30,11 @@ type DialFunc func(ctx context.Context) (Conn, error)
 // Config says how a session behaves. Only Dial must be set; zero values mean the defaults.
 type Config struct {
 	Dial           DialFunc
-	Jitter         func() float64 // in [0, 1), part of a fifth by which waiting is prolonged; default: random
+	Jitter         func() float64 // in [0, 1): waiting is prolonged by this part of a fifth; default: random
 	ConnectTimeout time.Duration  // default 45 s
 	CommandTimeout time.Duration  // default 30 s
 	PingInterval   time.Duration  // of silence; default 10 min
-	EventLimit     int            // how many events wait for the consumer; default 128
+	EventLimit     int            // how many messages wait for the consumer; default 128
 	InFlight       int            // how many commands wait for the relay, more wait outside; default 1350
 }
 

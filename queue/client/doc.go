@@ -7,14 +7,14 @@
 // # Events and slow consumers
 //
 // Everything that the relay says unasked, and every message, comes over the one channel Events, in order. Between the
-// relay and the channel is a list of Config.EventLimit events. The session never waits for its consumer, so that a
-// consumer may call any method while it handles an event. When the list is full,
+// relay and the channel is a list with room for Config.EventLimit messages, and as many other events. The session never
+// waits for its consumer, so that a consumer may call any method while it handles an event. When the list is full,
 //
-//   - a message is dropped and its queue subscribed again when there is room: nothing was acknowledged, so the relay
-//     delivers it again (a counter in Stats tells how often);
-//   - no connection is made and no queue is subscribed again until there is room;
-//   - events about the session itself are kept, combined with the one before where they are alike, so that their
-//     number is bounded by the subscriptions that the caller has made.
+//   - a message is dropped and its queue subscribed again when half of the room is free, not more queues at a time than
+//     there is room: nothing was acknowledged, so the relay delivers it again (a counter in Stats tells how often);
+//   - no connection is made and no queue is subscribed again until there is room, unless a caller waits for it;
+//   - events that are no messages are kept, combined with the one before where they are alike, so that their number is
+//     bounded by the subscriptions that the caller has made.
 //
 // # Connection
 //

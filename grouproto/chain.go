@@ -151,6 +151,20 @@ func (c *chain) reopen(n uint64) {
 	c.gaps = slices.Insert(c.gaps, i, Range{n, n})
 }
 
+// lookAgain makes missing what was given up: its author is back.
+func (c *chain) lookAgain() {
+	var absent []absence
+	for _, a := range c.absent {
+		if a.Why != noneNotKept {
+			absent = append(absent, a)
+			continue
+		}
+		c.gaps = append(c.gaps, a.Range)
+	}
+	c.absent = absent
+	slices.SortFunc(c.gaps, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+}
+
 // absentAt returns why a settled number is not held; 0 if nothing is noted about it. Rest is the last number for which
 // the same holds.
 func (c *chain) absentAt(n uint64) (why uint8, rest uint64) {

@@ -100,7 +100,8 @@ func (s *step) memberChanges(old, now *oplog.State) {
 	}
 }
 
-// endPeer keeps the working connection for the grace and drops everything that was under way.
+// endPeer keeps connections for the grace, also those that the other end has answered already: it has to hear of its
+// end. What it has not is dropped.
 func (s *step) endPeer(k Key) {
 	p := s.peers[k]
 	if p == nil {
@@ -111,7 +112,7 @@ func (s *step) endPeer(k Key) {
 	p.retryAt, p.replace, p.reason = time.Time{}, false, ReasonNone
 	p.receiptDue = time.Time{}
 	for _, c := range append([]*pairConn(nil), p.conns...) {
-		if c.state != connReady {
+		if c.state == connMaking || c.state == connOffered {
 			s.dropConn(p, c)
 		}
 	}
@@ -127,6 +128,8 @@ func (s *step) restorePeer(p *peer) {
 	p.next, p.sent = s.main.next, s.main.next
 	p.window = nil
 	s.addPeer(p.key)
+	s.chain(p.key).lookAgain()
+	s.progress(p.key)
 	s.notice(MemberRestored{p.key})
 }
 
@@ -170,7 +173,7 @@ func (s *step) end(status Status) {
 		s.touch(p)
 		p.retryAt, p.receiptDue, p.replace = time.Time{}, time.Time{}, false
 		for _, c := range append([]*pairConn(nil), p.conns...) {
-			if c.state != connReady {
+			if c.state == connMaking || c.state == connOffered {
 				s.dropConn(p, c)
 			}
 		}

@@ -163,7 +163,7 @@ func (s *step) newHello(p *peer, c *pairConn) *hello {
 
 // confirmation is the joiner's confirmation at a connection that was offered: I1.
 func (s *step) confirmation(p *peer, c *pairConn, in Conf) {
-	if c.state != connOffered {
+	if c.state != connOffered || p.ended() {
 		return // repeated, or somebody else had the link: the first good one counts
 	}
 	if !s.helloGood(p, c, sideJoiner, in.Binding, in.Info) {
@@ -193,7 +193,7 @@ func (s *step) answered(p *peer, c *pairConn, in Info) {
 func (s *step) helloGood(p *peer, c *pairConn, from side, binding Binding, info []byte) bool {
 	h, err := decodeHello(info)
 	if err != nil || h.Group != s.id || h.From != p.key || h.To != s.self || h.Attempt != c.attempt ||
-		!h.Range.overlaps(ownVersions) || p.ended() || !h.verify(from, binding) {
+		!h.Range.overlaps(ownVersions) || !h.verify(from, binding) {
 		return false
 	}
 	p.lastHeard = s.env.Now
@@ -235,6 +235,10 @@ func (s *step) ready(p *peer, c *pairConn) {
 	p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
 	p.reason = ReasonNone
 	s.tellConnected(p)
+	if p.ended() {
+		s.tellGone(p)
+		return
+	}
 	if s.log != nil && s.main.status == StatusMember {
 		if !slices.Equal(c.told, s.log.Heads()) {
 			s.postOps(p, s.log.After(p.knows), 0, forOperations)
@@ -256,7 +260,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 
 // tellConnected tells the client, once.
 func (s *step) tellConnected(p *peer) {
-	if !p.connected && s.main.status == StatusMember {
+	if !p.connected && !p.ended() && s.main.status == StatusMember {
 		p.connected = true
 		s.notice(PairConnected{p.key})
 	}

@@ -170,11 +170,7 @@ func (s *step) message(p *peer, author Key, m *message) {
 // judge decides about a message whose heads are known, or have been waited for long enough.
 func (s *step) judge(via, author Key, m *message) {
 	if !s.maySpeak(author, m) {
-		if _, gone := s.st.Removed(author); !gone && via == author {
-			c := s.chain(author)
-			c.know(m.Number)
-			c.giveUp(Range{m.Number, m.Number}, noneNotForYou)
-		}
+		s.refuse(via, author, m)
 		return
 	}
 	id := MessageID{author, m.Number, m.hash(s.id, author)}
@@ -203,6 +199,26 @@ func (s *step) judge(via, author Key, m *message) {
 	s.notice(MessageReceived{k.stored()})
 }
 
+// refuse drops a message whose author may not speak. If some of its heads are still unknown that may be wrong: it stays
+// missing, is asked for again and judged when more is known.
+func (s *step) refuse(via, author Key, m *message) {
+	if _, gone := s.st.Removed(author); gone || !s.everMember(author) {
+		return
+	}
+	c := s.chain(author)
+	switch {
+	case len(s.log.Unknown(m.Heads)) > 0:
+		c.know(m.Number)
+		s.gapSeen(author)
+	case via == author:
+		c.know(m.Number)
+		c.giveUp(Range{m.Number, m.Number}, noneNotForYou)
+		s.progress(author)
+	default:
+		s.votedNone(author, via, noneNotForYou)
+	}
+}
+
 // build stores a message and notes what it says about others.
 func (s *step) build(k *kept) {
 	m, author := k.message, k.id.Author
@@ -225,7 +241,7 @@ func (s *step) build(k *kept) {
 
 // refers notes a message that another one builds on: it exists.
 func (s *step) refers(id MessageID, via Key) {
-	if id.Author == s.self || id.Number == ^uint64(0) || !s.everMember(id.Author) {
+	if !s.mayExist(id) {
 		return
 	}
 	if held, ok := s.loadMessage(id.Author, id.Number); ok {
@@ -299,6 +315,7 @@ func (s *step) again(via Key, held *kept, id MessageID, m *message) {
 		s.warn(WarnDisputed, via)
 	case held.vouched:
 		// The author's own word replaces what others gave.
+		s.warn(WarnDisputed, held.via)
 		s.putKept('v', held)
 		now := &kept{id: id, message: m, received: held.received, position: held.position, depth: held.depth, via: via}
 		s.putKept('m', now)
@@ -335,6 +352,16 @@ func (s *step) everMember(k Key) bool {
 	_, left := s.st.Left(k)
 	_, removed := s.st.Removed(k)
 	return left || removed
+}
+
+// mayExist tells whether a message that somebody names is worth asking for: its author is or was a member, and if it was
+// removed the number is below the cut.
+func (s *step) mayExist(id MessageID) bool {
+	if id.Author == s.self || id.Number == ^uint64(0) || !s.everMember(id.Author) {
+		return false
+	}
+	gone, removed := s.st.Removed(id.Author)
+	return !removed || id.Number < gone.Cut
 }
 
 // heldMessage waits for the operations that it names.

@@ -21,11 +21,14 @@ func (s *step) gapSeen(author Key) {
 	}
 }
 
+// justLoaded is the time of a repair that has to be given one at the next step.
+var justLoaded = time.UnixMilli(1)
+
 // resumeAsks begins the repair of all gaps after a restart.
 func (g *Group) resumeAsks() {
 	for k, c := range g.chains {
 		if len(c.gaps) > 0 {
-			g.asks[k] = &ask{at: time.UnixMilli(1), asked: map[Key]uint8{}}
+			g.asks[k] = &ask{at: justLoaded, asked: map[Key]uint8{}}
 		}
 	}
 }
@@ -66,6 +69,9 @@ func (s *step) askForGaps() {
 		if c == nil || len(c.gaps) == 0 {
 			delete(s.asks, author)
 			continue
+		}
+		if a.at.Equal(justLoaded) {
+			a.at = s.env.Now.Add(gapWait)
 		}
 		if !s.due(a.at) {
 			continue
@@ -192,7 +198,7 @@ func (s *step) copyCame(p *peer, f *fwdFrame) {
 // noneCame takes G_NONE. The author knows; what others say counts at the end of the round.
 func (s *step) noneCame(p *peer, f *noneFrame) {
 	for _, e := range f.Ranges {
-		c, a := s.chains[e.Author], s.asks[e.Author]
+		c := s.chains[e.Author]
 		if c == nil || e.Author == s.self {
 			continue
 		}
@@ -203,14 +209,20 @@ func (s *step) noneCame(p *peer, f *noneFrame) {
 			}
 			continue
 		}
-		if a == nil {
-			continue
-		}
-		if _, was := a.asked[p.key]; was {
-			a.asked[p.key] = e.Why
-			if a.last == p.key {
-				a.at = s.env.Now // the next one
-			}
+		s.votedNone(e.Author, p.key, e.Why)
+	}
+}
+
+// votedNone notes that somebody who was asked has no message for us; the next one is asked.
+func (s *step) votedNone(author, by Key, why uint8) {
+	a := s.asks[author]
+	if a == nil {
+		return
+	}
+	if _, was := a.asked[by]; was {
+		a.asked[by] = why
+		if a.last == by {
+			a.at = s.env.Now
 		}
 	}
 }

@@ -27,9 +27,10 @@ type sim struct {
 	conns map[string]*simConn
 
 	minDelay, maxDelay time.Duration
-	quota              int     // messages that a relay keeps per queue; 0: any number
-	abort              float64 // share of steps whose transaction fails first
-	reload             float64 // share of steps after which the group is loaded again
+	trace              func(*node, Input, Effect) // to look into a failure; nil otherwise
+	quota              int                        // messages that a relay keeps per queue; 0: any number
+	abort              float64                    // share of steps whose transaction fails first
+	reload             float64                    // share of steps after which the group is loaded again
 }
 
 type timed struct {
@@ -67,7 +68,8 @@ type node struct {
 	events    []Event
 	last      Done
 	tickAt    time.Time
-	steps     int
+	tickedAt  time.Time
+	ticks     int                         // at tickedAt
 	hook      func(n *node, e Effect)     // sees every effect before it is done
 	answer    func(n *node, i Invitation) // what to do with an invitation; nil: accept
 	afterStep func()
@@ -247,6 +249,12 @@ func (n *node) step(in Input) {
 		return
 	}
 	s := n.sim
+	if s.trace != nil {
+		s.trace(n, in, nil)
+	}
+	if _, tick := in.(Tick); !tick {
+		n.ticks = 0
+	}
 	if s.abort > 0 && s.rng.Float64() < s.abort {
 		n.g.Step(n.env(n.tx.Clone()), in) // never committed, nothing of it was seen
 		n.load()
@@ -283,7 +291,7 @@ func (n *node) plan() {
 	if w.Before(n.sim.now) {
 		w = n.sim.now
 	}
-	if !n.tickAt.IsZero() && !w.Before(n.tickAt) && n.tickAt.After(n.sim.now) {
+	if !n.tickAt.IsZero() && !w.Before(n.tickAt) {
 		return
 	}
 	n.tickAt = w
@@ -301,13 +309,11 @@ func (n *node) plan() {
 
 // busy fails the test when a group wants Ticks without end.
 func (n *node) busy() {
-	if n.steps++; n.steps%10_000 == 0 {
-		key := n.sim.now
-		n.sim.after(0, func() {
-			if n.sim.now.Equal(key) {
-				n.sim.t.Logf("%s took %d ticks", n.name, n.steps)
-			}
-		})
+	if !n.tickedAt.Equal(n.sim.now) {
+		n.tickedAt, n.ticks = n.sim.now, 0
+	}
+	if n.ticks++; n.ticks > 100 {
+		n.sim.t.Fatalf("%s wants Ticks without end: %+v", n.name, n.g.wakes())
 	}
 }
 
@@ -345,6 +351,9 @@ func (n *node) start() {
 func (n *node) perform(effects []Effect) {
 	s := n.sim
 	for _, e := range effects {
+		if s.trace != nil {
+			s.trace(n, nil, e)
+		}
 		if n.hook != nil {
 			n.hook(n, e)
 		}
@@ -597,4 +606,18 @@ func (s *sim) sameMessages(nodes []*node, from map[Key]uint64) {
 			}
 		}
 	}
+}
+
+// wakes tells what a group waits for, for a test that fails.
+func (g *Group) wakes() map[string]time.Time {
+	out := map[string]time.Time{}
+	for name, f := range map[string]func(*wake){
+		"endings": g.wakeEndings, "waiting": g.wakeWaiting, "pauses": g.wakePauses, "pairs": g.wakePairs,
+		"invitations": g.wakeInvitations, "reports": g.wakeReports, "asks": g.wakeAsks, "sync": g.wakeSync,
+	} {
+		var w wake
+		f(&w)
+		out[name] = w.at
+	}
+	return out
 }

@@ -73,10 +73,7 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 
 // named takes an entry of a peer's list.
 func (s *step) named(p *peer, id MessageID) {
-	if id.Author == s.self || id.Number == ^uint64(0) || !s.everMember(id.Author) {
-		return
-	}
-	if gone, ok := s.st.Removed(id.Author); ok && id.Number >= gone.Cut {
+	if !s.mayExist(id) {
 		return
 	}
 	if id.Author == p.key {

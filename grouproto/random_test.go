@@ -1,0 +1,157 @@
+package grouproto
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// TestRandomSchedules lets members of a group do anything at any time, be stopped, fail and be loaded again, and checks
+// in the end, after a day of rest, that everybody who is still in has the same log, the same state and all messages that
+// are for it, each told once.
+func TestRandomSchedules(t *testing.T) {
+	seeds := 200
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range uint64(seeds) {
+		randomSchedule(t, seed)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func randomSchedule(t *testing.T, seed uint64) { newSim(t, seed).randomSchedule(t) }
+
+func (s *sim) randomSchedule(t *testing.T) {
+	s.maxDelay = []time.Duration{50 * time.Millisecond, time.Second, 20 * time.Second}[s.rng.IntN(3)]
+	if s.rng.IntN(2) == 0 {
+		s.abort, s.reload = 0.1, 0.2
+	}
+	if s.rng.IntN(3) == 0 {
+		s.quota = 6
+	}
+	policy := oplog.Symmetric()
+	if s.rng.IntN(3) == 0 {
+		policy = oplog.Moderated()
+	}
+	s.create("m0", policy)
+	for i := range 60 {
+		if s.act(i); t.Failed() {
+			return
+		}
+		s.run(time.Duration(s.rng.Int64N(int64(4 * s.maxDelay))))
+		if s.rng.IntN(10) == 0 {
+			s.run(time.Duration(s.rng.IntN(7200)) * time.Second)
+		}
+	}
+	for _, n := range s.nodes {
+		if n.stopped {
+			n.start()
+		}
+	}
+	s.run(30 * time.Hour)
+	var in []*node
+	for _, n := range s.nodes {
+		if n.g != nil && n.g.Info().Status == StatusMember {
+			in = append(in, n)
+		}
+	}
+	if len(in) == 0 {
+		return
+	}
+	s.agree(in...)
+	if !s.connected(in...) {
+		for _, n := range in {
+			for _, m := range n.g.Members(n.tx) {
+				if m.Pair != PairReady && m.Pair != PairSelf && m.Pair != PairEnded {
+					t.Errorf("%s is not connected with %s: %v, %v", n.name, s.nameOf(m.Key), m.Pair, m.Reason)
+				}
+			}
+		}
+	}
+	s.everythingArrived(in)
+}
+
+// everythingArrived checks that everybody has exactly the messages that are for it.
+func (s *sim) everythingArrived(in []*node) {
+	s.t.Helper()
+	for _, author := range in {
+		st := &step{Group: author.g, env: author.env(author.tx)}
+		for number := range author.g.main.next {
+			k, ok := st.loadMessage(author.g.self, number)
+			if !ok {
+				s.t.Errorf("%s does not keep its message %d", author.name, number)
+				continue
+			}
+			for _, n := range in {
+				if n == author {
+					continue
+				}
+				m, ok := author.g.st.Member(n.g.self)
+				want := 0
+				if ok && author.g.log.Includes(k.message.Heads, m.Added) {
+					want = 1
+				}
+				key := fmt.Sprintf("%s/%d", author.g.self.Text(), number)
+				if n.got[key] != want {
+					s.t.Errorf("%s was told message %d of %s %d times, want %d", n.name, number, author.name, n.got[key], want)
+				}
+				if want == 1 && n.texts[key] != string(k.message.Body) {
+					s.t.Errorf("%s has another text of message %d of %s", n.name, number, author.name)
+				}
+			}
+		}
+	}
+}
+
+// act does one random thing.
+func (s *sim) act(i int) {
+	var running []*node
+	for _, n := range s.nodes {
+		if n.g != nil && !n.stopped && n.g.Info().Status == StatusMember {
+			running = append(running, n)
+		}
+	}
+	if len(running) == 0 || s.rng.IntN(8) == 0 {
+		for _, n := range s.nodes {
+			if n.stopped {
+				n.start()
+				return
+			}
+		}
+	}
+	for _, n := range s.nodes {
+		if n.g != nil && !n.stopped && n.g.Info().Status == StatusRemoved && s.rng.IntN(10) == 0 {
+			n.step(Remove{Contest: true})
+			return
+		}
+	}
+	if len(running) == 0 {
+		return
+	}
+	n := running[s.rng.IntN(len(running))]
+	other := running[s.rng.IntN(len(running))]
+	switch k := s.rng.IntN(20); {
+	case k < 4 && len(s.nodes) < 8:
+		m := s.node(fmt.Sprintf("m%d", len(s.nodes)))
+		n.step(Invite{Contact: m.name, Role: oplog.Role(s.rng.IntN(3))})
+	case k < 13:
+		n.step(Send{Body: []byte(fmt.Sprintf("text %d of %s", i, n.name))})
+	case k < 14:
+		n.step(Set{Name: fmt.Sprint("title", s.rng.IntN(2)), Value: []byte(fmt.Sprint(i))})
+	case k < 15 && other != n && len(running) > 2 && len(other.g.joiners) == 0:
+		n.step(Remove{Members: []Key{other.g.self}})
+	case k < 16 && len(running) > 3 && s.rng.IntN(2) == 0 && len(n.g.joiners) == 0:
+		n.step(Leave{})
+	case k < 17 && other != n:
+		n.step(Repair{other.g.self})
+	case k < 18:
+		n.step(SetRole{Member: other.g.self, Role: oplog.Role(s.rng.IntN(5))})
+	default:
+		n.stop()
+	}
+}

@@ -229,6 +229,12 @@ func TestSweeps(t *testing.T) {
 			t.Errorf("%d: %v", i, got)
 		}
 	}
+	for range MaxMembers + 5 {
+		s.Observe(remove(1), 10, 7600)
+	}
+	if len(s.by[named("M")]) != MaxMembers {
+		t.Error("unbounded")
+	}
 	if len(s.by) != 1 {
 		t.Error("old hours are kept")
 	}

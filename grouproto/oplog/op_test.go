@@ -216,6 +216,9 @@ func TestEncodeRefusesWhatDecodeRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, err := Sign(Body{Author: anna.Key}, anna.private); !errors.Is(err, ErrForm) {
+		t.Error("signed nothing:", err)
+	}
 	leave := Body{Group: ID{1}, Author: anna.Key, Parents: []ID{{1}}, Action: &Leave{}}
 	if _, err := Sign(leave, newPerson("bert").private); !errors.Is(err, ErrForm) {
 		t.Error("signed with a foreign key:", err)

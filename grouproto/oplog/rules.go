@@ -5,7 +5,6 @@ import "strings"
 // facts is what the rules about a single operation ask of a state.
 type facts interface {
 	present(Key) (Role, bool)
-	hasLeft(Key) (Role, bool)
 	rules() Policy
 	isClosed() bool
 	// standsIn tells whether a present member has owner's permissions because no present member is an owner and nobody
@@ -72,9 +71,11 @@ func (r Reach) within(own, target Role) bool {
 	return true
 }
 
-// judge is A3: whether the author may do this in a state. Judged again (V2), a target that is not present any more is no
-// failure. Closed counts in both cases: after the end of a group nothing holds.
-func judge(f facts, author Key, a Action, again bool) Reason {
+// judge is A3: whether the author may do this in a state. left finds the last role of members that have left. It is nil
+// when an operation is judged again (V2): then a target that is not present is no failure. Closed counts in both cases:
+// after the end of a group nothing holds.
+func judge(f facts, left func(Key) (Role, bool), author Key, a Action) Reason {
+	again := left == nil
 	if f.isClosed() {
 		return ReasonClosed
 	}
@@ -97,7 +98,7 @@ func judge(f facts, author Key, a Action, again bool) Reason {
 		for _, m := range a.Members {
 			role, known := f.present(m.Member)
 			if !known && !again {
-				role, known = f.hasLeft(m.Member)
+				role, known = left(m.Member)
 			}
 			if m.Member == author || !known && !again || known && !policy.Reach.within(own, role) {
 				return ReasonTarget
@@ -119,8 +120,8 @@ func judge(f facts, author Key, a Action, again bool) Reason {
 	return ReasonNone
 }
 
-// attacks is V1 without its conditions about the set: whether y, if it is not void, makes x void. Both are admitted and
-// neither is in the other's past.
+// attacks is V1 without its conditions about the set: whether y, if it is not void, makes x void. Both are admitted,
+// neither is in the other's past, and y is hostile.
 func attacks(y, x *node) bool {
 	author := x.op.Author
 	if y.op.Author == author || x.unvoidable() {
@@ -139,8 +140,6 @@ func attacks(y, x *node) bool {
 		if a.Policy.granted(x.rank.role, author, x.op.Action) {
 			return false
 		}
-	default:
-		return false
 	}
 	return y.rank.higher(x.rank)
 }

@@ -75,6 +75,23 @@ func TestVoidPolicyEmpowersNobody(t *testing.T) {
 	s.expect("FPV")
 }
 
+// TestRemovalComesBackIntoForce: C removed D, B undid that by removing C, and D wrote on. Then A undoes what B did, so D
+// is out again and what it wrote on that ground falls with it.
+func TestRemovalComesBackIntoForce(t *testing.T) {
+	s := newStory(t, Symmetric())
+	on := s.add(s.l.Group(), Plain, "A", "B", "C", "D")
+	y := s.put("C", removal("D"), on)
+	z := s.put("B", removal("C"), on)
+	s.expect("ABDF")
+	x := s.put("D", &Add{Member: named("P"), Role: Plain}, y, z)
+	s.expect("ABDFP")
+	s.put("A", removal("B"), on)
+	s.expect("ACF")
+	if st := s.l.State(); st.Void(y) || !st.Void(z) || !st.Void(x) {
+		t.Fatal("void are others")
+	}
+}
+
 func TestStricterPolicyBindsBackwards(t *testing.T) {
 	s := newStory(t, Symmetric())
 	a := s.add(s.l.Group(), Plain, "A")

@@ -72,6 +72,14 @@ func checkSpan(t *rapid.T, s span, set map[int32]bool, n int32) {
 		}
 		at++
 	}
+	for range min(1, len(out)) {
+		for i := range s.without(n) {
+			if i != out[0] {
+				t.Fatal("starts late")
+			}
+			break
+		}
+	}
 	if at != len(out) {
 		t.Fatalf("without yields %d, want %d", at, len(out))
 	}

@@ -103,17 +103,12 @@ func (s *State) Setting(name string) (value []byte, by ID, ok bool) {
 
 // sets returns the value that an operation gives to a setting.
 func (op *Op) sets(name string) []byte {
-	switch a := op.Action.(type) {
-	case *Genesis:
-		for _, s := range a.Settings {
-			if s.Name == name {
-				return s.Value
-			}
-		}
-	case *Set:
-		return a.Setting.Value
+	genesis, ok := op.Action.(*Genesis)
+	if !ok {
+		return op.Action.(*Set).Setting.Value
 	}
-	return nil
+	i := slices.IndexFunc(genesis.Settings, func(s Setting) bool { return s.Name == name })
+	return genesis.Settings[i].Value
 }
 
 // Settings returns the names of all settings that have a value, ascending.
@@ -149,7 +144,7 @@ func (s *State) Has(k Key, what Permission) bool {
 
 // Allows tells whether a present member may do this now, by A3 and A4 of docs/groups.md, "Admission"; ReasonNone if so.
 func (s *State) Allows(author Key, a Action) Reason {
-	if r := judge(s, author, a, false); r != ReasonNone {
+	if r := judge(s, s.lastRole, author, a); r != ReasonNone {
 		return r
 	}
 	if add, ok := a.(*Add); ok {
@@ -173,7 +168,7 @@ func (s *State) present(k Key) (Role, bool) {
 	return m.Role, ok
 }
 
-func (s *State) hasLeft(k Key) (Role, bool) {
+func (s *State) lastRole(k Key) (Role, bool) {
 	m, ok := s.left[k]
 	return m.Role, ok
 }

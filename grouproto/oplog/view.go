@@ -157,15 +157,7 @@ func (x *node) before(y *node) bool {
 }
 
 func (v view) present(k Key) (Role, bool) {
-	return v.unless(k, v.any(v.l.index.leaves[k]))
-}
-
-func (v view) hasLeft(k Key) (Role, bool) {
-	return v.unless(k, !v.any(v.l.index.leaves[k]))
-}
-
-func (v view) unless(k Key, not bool) (Role, bool) {
-	if not || v.any(v.l.index.removals[k]) {
+	if v.any(v.l.index.leaves[k]) || v.any(v.l.index.removals[k]) {
 		return 0, false
 	}
 	g := v.grant(k)
@@ -190,13 +182,10 @@ func (v view) rules() Policy {
 }
 
 func (x *node) setsPolicy() Policy {
-	switch a := x.op.Action.(type) {
-	case *Genesis:
-		return a.Policy
-	case *PolicyChange:
+	if a, ok := x.op.Action.(*PolicyChange); ok {
 		return a.Policy
 	}
-	return Policy{}
+	return x.op.Action.(*Genesis).Policy
 }
 
 func (v view) isClosed() bool { return v.any(v.l.index.closes) }

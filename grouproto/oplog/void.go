@@ -42,19 +42,15 @@ func (l *Log) isVoid(i int32, s span, decided *voidSet) bool {
 		}
 		return !contains(x.void, y)
 	}}
-	return judge(v, x.op.Author, x.op.Action, true) != ReasonNone
+	return judge(v, nil, x.op.Author, x.op.Action) != ReasonNone
 }
 
 // viewDiffers tells whether an operation in the past of x, of higher rank, is void now but was not in the state of that
-// past, or the other way round.
+// past, or the other way round. The first is enough: of those that differ take the one of highest rank. In the larger set
+// it has all that made it void in the smaller one, so what differs is that it is void now.
 func (l *Log) viewDiffers(x *node, decided *voidSet) bool {
 	for _, y := range decided.sorted {
 		if x.past.has(y) && !contains(x.void, y) && l.nodes[y].rank.higher(x.rank) {
-			return true
-		}
-	}
-	for _, y := range x.void {
-		if !decided.has(y) && l.nodes[y].rank.higher(x.rank) {
 			return true
 		}
 	}

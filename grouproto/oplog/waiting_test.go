@@ -1,6 +1,7 @@
 package oplog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -172,6 +173,13 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: no words", name)
 		}
 	}
+	stranger := s.after(newPerson("S"), 0, &Leave{}, y)
+	for range 2 {
+		s.expect(s.l.Add(s.tx, stranger, a.Key), Refused, ReasonAuthor)
+	}
+	if r := s.l.State().Allows(s.f.Key, &Genesis{Policy: Symmetric()}); r != ReasonForm {
+		t.Error("a second genesis:", r)
+	}
 	// A wrong signature says nothing about the operation: the right one is taken.
 	good := s.after(a, 0, title("g"), y)
 	bad := *good
@@ -280,4 +288,49 @@ func TestThousandMembers(t *testing.T) {
 	}
 	on = s.put("m7", &Leave{}, on)
 	s.put("F", &Add{Member: named("one more"), Role: Plain}, on)
+}
+
+func TestNewRefuses(t *testing.T) {
+	f := newPerson("F")
+	genesis := f.sign(t, Body{Author: f.Key, Action: &Genesis{Policy: Symmetric()}})
+	forged := *genesis
+	forged.signature[9] ^= 1
+	if _, err := New(nil, nil, &forged); !errors.Is(err, ErrSignature) {
+		t.Error("forged genesis:", err)
+	}
+	leave := f.sign(t, Body{Group: genesis.id, Author: f.Key, Parents: []ID{genesis.id}, Action: &Leave{}})
+	if _, err := New(nil, nil, leave); !errors.Is(err, ErrForm) {
+		t.Error("no genesis:", err)
+	}
+}
+
+// TestTooManyParallelWhileWaiting: the limit also holds for what is released, and what is dropped so comes again from
+// somebody else.
+func TestTooManyParallelWhileWaiting(t *testing.T) {
+	a, b := newPerson("A"), newPerson("B")
+	s := newSignedStory(t, Symmetric(), a, b)
+	base := s.l.At(2)
+	for i := range MaxParallel {
+		s.l.Add(s.tx, s.after(a, 0, title(fmt.Sprint(i)), base), a.Key)
+	}
+	late := s.after(b, 0, title("late"), base)
+	ninth := s.after(a, 0, title("ninth"), late)
+	s.expect(s.l.Add(s.tx, ninth, a.Key), Waiting, ReasonNone)
+	res := s.l.Add(s.tx, late, b.Key)
+	s.expect(res, Admitted, ReasonNone)
+	if !slices.Equal(res.Refused, []Refusal{{ninth.id, ReasonParallel}}) || len(res.Admitted) != 1 {
+		t.Fatal("released")
+	}
+	s.expect(s.l.Add(s.tx, ninth, b.Key), Admitted, ReasonNone)
+}
+
+func TestDroppedListIsBounded(t *testing.T) {
+	a := newPerson("A")
+	s := newSignedStory(t, Symmetric(), a)
+	for _, op := range s.chain(a, MaxWaiting+MaxWaitingOf+20, s.l.At(1))[1:] {
+		s.l.Add(s.tx, op, a.Key)
+	}
+	if len(s.l.waiting.dropped) != MaxWaiting || len(s.l.waiting.order) != MaxWaitingOf {
+		t.Fatal(len(s.l.waiting.dropped), "dropped,", len(s.l.waiting.order), "waiting")
+	}
 }

@@ -172,3 +172,21 @@ func BenchmarkAddSigned(b *testing.B) {
 		rep.l.Add(rep.tx, op, f.Key)
 	}
 }
+
+// BenchmarkRemovalBesideManyVoid decides again about everything in a log in which 5,000 of 10,000 operations are void.
+func BenchmarkRemovalBesideManyVoid(b *testing.B) {
+	g := newBenchGroup(b)
+	base := g.head()
+	from := base
+	for i := range 5_000 {
+		from = g.put("1", title(fmt.Sprint(i)), from)
+	}
+	honest := g.line(g.put("F", removal("1"), base), 0, 4_500)
+	g.put("F", title("x"), from, honest)
+	b.ResetTimer()
+	for range b.N {
+		if got := len(g.l.voids(whole(len(g.l.nodes)))); got != 5_000 {
+			b.Fatal(got, "void")
+		}
+	}
+}

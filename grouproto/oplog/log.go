@@ -99,12 +99,16 @@ type Counters struct {
 	Dropped                   uint64 // from a full waiting area, to be asked for again
 }
 
-// Log holds the admitted operations of one group and decides about new ones.
+// Log holds the admitted operations of one group and decides about new ones. Whoever owns the group owns it and all
+// States it returned: nothing here may be used by two goroutines at once.
+//
+// Operations are known by their index of admission inside. What an operation's past fixes for ever is in its node; the
+// state of everything is kept current step by step, and those of branches are made from it and cached.
 type Log struct {
-	prefix  []byte
+	prefix  []byte // of the records' keys
 	nodes   []*node
 	byID    map[ID]int32
-	heads   []int32 // ascending
+	heads   []int32 // in no other's past, ascending
 	index   index
 	byRank  []int32 // from the highest rank down; the order among equal ranks means nothing
 	attacks int     // how many attackers all nodes have together

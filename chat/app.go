@@ -197,9 +197,22 @@ func (a *App) NewGroup(ctx context.Context, title string) (agent.GroupID, error)
 	if err != nil {
 		return "", err
 	}
-	return g, a.write(func(b *store.Batch) error {
-		_, err := b.Begin(store.Group, string(g), title, a.Now())
+	return g, a.begin(ctx, g, title)
+}
+
+// begin makes the conversation of a group and notes the own key, without which one's own deeds would look like another's.
+func (a *App) begin(ctx context.Context, g agent.GroupID, title string) error {
+	info, err := a.Agent.Group(ctx, g)
+	if err != nil {
 		return err
+	}
+	return a.write(func(b *store.Batch) error {
+		c, err := b.Begin(store.Group, string(g), title, a.Now())
+		if err != nil {
+			return err
+		}
+		c.Name, c.Self = title, string(info.Self)
+		return b.Update(c)
 	})
 }
 
@@ -225,10 +238,7 @@ func (a *App) Join(ctx context.Context, i Invitation) (agent.GroupID, error) {
 	if err != nil {
 		return "", err
 	}
-	return g, a.write(func(b *store.Batch) error {
-		_, err := b.Begin(store.Group, string(g), Printable(i.Title), a.Now())
-		return err
-	})
+	return g, a.begin(ctx, g, Printable(i.Title))
 }
 
 // SendGroup sends text to a group and keeps it in the history.

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -61,13 +62,13 @@ func (a *App) changed(b *store.Batch, e agent.Event, data *agent.GroupChanged) (
 	case agent.ChangeJoined:
 		return a.notice(b, e, fmt.Sprintf("joined, %d members", data.Members))
 	case agent.ChangeMemberAdded:
-		return a.notice(b, e, fmt.Sprintf("%s added %s", a.member(b, e, data.By), a.member(b, e, data.Member)))
+		return a.meet(b, e, data.Member, "", string(data.By))
 	case agent.ChangeMemberCard:
 		p, err := ReadCard(data.Value)
 		if err != nil {
 			return nil, nil // a member without a readable card goes by its key
 		}
-		return a.meet(b, e, data.Member, p.DisplayName)
+		return a.meet(b, e, data.Member, p.DisplayName, "")
 	case agent.ChangeSetting:
 		if data.Name != settingTitle {
 			return nil, nil
@@ -188,19 +189,33 @@ func (a *App) conversation(b *store.Batch, e agent.Event) (store.Conversation, e
 	return b.Begin(store.Contact, string(e.Connection()), "somebody", a.Now())
 }
 
-// meet notes the name of a member of a group.
-func (a *App) meet(b *store.Batch, e agent.Event, key agent.MemberID, name string) ([]Update, error) {
+// meet notes a member, its name once its card has come, and tells who added it when both are known.
+func (a *App) meet(b *store.Batch, e agent.Event, key agent.MemberID, name, by string) ([]Update, error) {
 	c, err := a.conversation(b, e)
 	if err != nil {
 		return nil, err
 	}
 	at := slices.IndexFunc(c.Members, func(m store.Member) bool { return m.Key == string(key) })
 	if at < 0 {
-		c.Members = append(c.Members, store.Member{Key: string(key), Name: name})
-	} else {
-		c.Members[at].Name = name
+		at = len(c.Members)
+		c.Members = append(c.Members, store.Member{Key: string(key)})
 	}
-	return []Update{{Conversation: &c}}, b.Update(c)
+	m := &c.Members[at]
+	if m.Name = cmp.Or(name, m.Name); by != "" {
+		m.By = by
+	}
+	told := m.Name != "" && m.By != ""
+	adder := agent.MemberID(m.By)
+	if told {
+		m.By = ""
+	}
+	if err := b.Update(c); err != nil {
+		return nil, err
+	}
+	if told {
+		return a.notice(b, e, fmt.Sprintf("%s added %s", a.member(b, e, adder), m.Name))
+	}
+	return []Update{{Conversation: &c}}, nil
 }
 
 // member returns the name of a member as its card gave it, or the beginning of its key.
@@ -209,8 +224,11 @@ func (a *App) member(b *store.Batch, e agent.Event, key agent.MemberID) string {
 		return "nobody"
 	}
 	if c, err := b.ByRef(store.Group, string(e.Group())); err == nil {
+		if c.Self == string(key) {
+			return "you"
+		}
 		for _, m := range c.Members {
-			if m.Key == string(key) {
+			if m.Key == string(key) && m.Name != "" {
 				return m.Name
 			}
 		}

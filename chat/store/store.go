@@ -54,13 +54,15 @@ type Conversation struct {
 	Name    string    `json:"name"` // what the app calls it
 	Begun   time.Time `json:"begun"`
 	Ended   bool      `json:"ended,omitempty"` // left, removed, closed or deleted; history stays
+	Self    string    `json:"self,omitempty"`  // own member key in a group
 	Members []Member  `json:"members,omitempty"`
 }
 
 // Member is another member of a group, as far as the app has met it.
 type Member struct {
 	Key  string `json:"key"`
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"` // from its card; empty until that has come
+	By   string `json:"by,omitempty"`   // who added it, while that has not been told because the name is missing
 }
 
 // Message is one entry of a conversation's history.

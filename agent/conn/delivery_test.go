@@ -9,10 +9,12 @@ import (
 
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/agent/link"
+
+	"pgregory.net/rapid"
 )
 
 // connectedPair makes two connected agents in the fast form.
-func connectedPair(t testing.TB) (w *world, a, b *node) {
+func connectedPair(t rapid.TB) (w *world, a, b *node) {
 	w, a, b = pair(t)
 	connectPair(t, w, a, b)
 	return w, a, b
@@ -311,7 +313,7 @@ func TestAcknowledgedMessageNeverComesAgain(t *testing.T) {
 	checkBodies(t, b, "body message", "body next")
 }
 
-func checkBodies(t testing.TB, n *node, bodies ...string) {
+func checkBodies(t rapid.TB, n *node, bodies ...string) {
 	t.Helper()
 	got := refs(n, func(m Message) string { return string(m.Body) })
 	if fmt.Sprint(got) != fmt.Sprint(bodies) {

@@ -127,8 +127,13 @@ func (s *step) queueCreated(in QueueCreated) {
 		s.phase = serving
 		s.emit(LinkReady{s.ownLink()})
 	case requester:
+		r := s.invitation()
+		s.nameLink(r)
+		if len(s.info) > envelope.MaxRequestInfo(len(r.Text())) {
+			s.giveUp(over(CodeLarge, "connection info"))
+			return
+		}
 		s.phase = requesting
-		s.nameLink(s.invitation())
 	default:
 		s.phase = invited
 		r := s.invitation()

@@ -4,17 +4,19 @@ import (
 	"testing"
 
 	"github.com/coterie-im/coterie/agent/link"
+
+	"pgregory.net/rapid"
 )
 
 // pair makes two agents; connect lets the second join the first.
-func pair(t testing.TB) (w *world, a, b *node) {
+func pair(t rapid.TB) (w *world, a, b *node) {
 	w = newWorld(t, 1)
 	a, b = w.node("alice"), w.node("bob")
 	a.allow = []byte("alice's info")
 	return w, a, b
 }
 
-func connectPair(t testing.TB, w *world, a, b *node) {
+func connectPair(t rapid.TB, w *world, a, b *node) {
 	t.Helper()
 	a.create(link.Invitation)
 	w.run()
@@ -25,7 +27,7 @@ func connectPair(t testing.TB, w *world, a, b *node) {
 	checkConnected(t, a, b)
 }
 
-func checkConnected(t testing.TB, a, b *node) {
+func checkConnected(t rapid.TB, a, b *node) {
 	t.Helper()
 	for _, n := range []*node{a, b} {
 		if got := all[Connected](n); len(got) != 1 {

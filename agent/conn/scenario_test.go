@@ -7,6 +7,8 @@ import (
 
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/queue"
+
+	"pgregory.net/rapid"
 )
 
 // form is one way in which two agents get connected.
@@ -84,7 +86,7 @@ func converse(w *world, a, b *node, f form) {
 }
 
 // checkMessages checks that messages arrived in order, once, and that the sender knows it.
-func checkMessages(t testing.TB, from, to *node, refs []string) {
+func checkMessages(t rapid.TB, from, to *node, refs []string) {
 	t.Helper()
 	var got []Message
 	for _, m := range all[Message](to) {

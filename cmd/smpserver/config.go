@@ -184,6 +184,12 @@ func (c config) check() error {
 			return usageError{errors.New("numbers in the configuration must not be negative")}
 		}
 	}
+	// The others may be negative: never.
+	for _, d := range []duration{c.Messages.ExpireInterval, c.Connections.EventDelay, c.ShutdownGrace} {
+		if d < 0 {
+			return usageError{errors.New("expire_interval, event_delay and shutdown_grace must not be negative")}
+		}
+	}
 	return nil
 }
 

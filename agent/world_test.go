@@ -23,6 +23,8 @@ import (
 // patience bounds how long a test waits for something that must happen.
 const patience = 60 * time.Second
 
+type storeTx = sealed.Tx
+
 var testKey = sealed.RawKey([32]byte{1, 2, 3})
 
 func must(t testing.TB, err error) {
@@ -40,9 +42,10 @@ type testRelay struct {
 	server   *server.Server
 	address  queue.Server
 	listen   string
+	changes  []func(*server.Config)
 }
 
-func startRelay(t testing.TB) *testRelay {
+func startRelay(t testing.TB, changes ...func(*server.Config)) *testRelay {
 	t.Helper()
 	authority, err := transport.NewAuthority(time.Now())
 	must(t, err)
@@ -51,7 +54,7 @@ func startRelay(t testing.TB) *testRelay {
 	s, err := sqlite.Open(filepath.Join(t.TempDir(), "relay.db"), sqlite.Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
-	r := &testRelay{t: t, identity: identity, store: s, listen: "127.0.0.1:0"}
+	r := &testRelay{t: t, identity: identity, store: s, listen: "127.0.0.1:0", changes: changes}
 	r.start()
 	t.Cleanup(r.stop)
 	return r
@@ -69,7 +72,11 @@ func (r *testRelay) start() {
 	host, port, err := net.SplitHostPort(r.listen)
 	must(r.t, err)
 	r.address = queue.Server{Fingerprint: r.identity.Fingerprint(), Hosts: []string{host}, Port: port}
-	r.server, err = server.New(server.Config{Store: r.store, Identity: r.identity})
+	config := server.Config{Store: r.store, Identity: r.identity}
+	for _, change := range r.changes {
+		change(&config)
+	}
+	r.server, err = server.New(config)
 	must(r.t, err)
 	s := r.server
 	go func() { _ = s.Serve(l) }()
@@ -222,6 +229,18 @@ next:
 		return e, data
 	}
 	return Event{}, nil
+}
+
+// count returns how many events of a type were read so far.
+func (a *testAgent) count(name string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range a.seen {
+		if e.Data.Type() == name {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *testAgent) describe() (s string) {

@@ -108,6 +108,26 @@ func (s *sim) everythingArrived(in []*node) {
 	}
 }
 
+// linked tells whether everybody still has a connection with everybody it ever knew: only then a contest is certain to
+// find all of them.
+func (s *sim) linked() bool {
+	for _, n := range s.nodes {
+		if n.g == nil {
+			continue
+		}
+		for _, p := range n.g.peers {
+			if p.ready() == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// alone tells whether nobody depends on a member: until its first other pair connects, a new member depends on its
+// inviter alone.
+func (n *node) alone() bool { return len(n.g.joiners) == 0 && n.g.pendingInvites() == 0 }
+
 // act does one random thing.
 func (s *sim) act(i int) {
 	var running []*node
@@ -125,7 +145,7 @@ func (s *sim) act(i int) {
 		}
 	}
 	for _, n := range s.nodes {
-		if n.g != nil && !n.stopped && n.g.Info().Status == StatusRemoved && s.rng.IntN(10) == 0 {
+		if n.g != nil && !n.stopped && n.g.Info().Status == StatusRemoved && s.rng.IntN(10) == 0 && s.linked() {
 			n.step(Remove{Contest: true})
 			return
 		}
@@ -143,9 +163,9 @@ func (s *sim) act(i int) {
 		n.step(Send{Body: []byte(fmt.Sprintf("text %d of %s", i, n.name))})
 	case k < 14:
 		n.step(Set{Name: fmt.Sprint("title", s.rng.IntN(2)), Value: []byte(fmt.Sprint(i))})
-	case k < 15 && other != n && len(running) > 2 && len(other.g.joiners) == 0:
+	case k < 15 && other != n && len(running) > 2 && other.alone():
 		n.step(Remove{Members: []Key{other.g.self}})
-	case k < 16 && len(running) > 3 && s.rng.IntN(2) == 0 && len(n.g.joiners) == 0:
+	case k < 16 && len(running) > 3 && s.rng.IntN(2) == 0 && n.alone():
 		n.step(Leave{})
 	case k < 17 && other != n:
 		n.step(Repair{other.g.self})

@@ -88,10 +88,14 @@ func appendTime(dst []byte, t time.Time) []byte {
 }
 
 func readTime(r *wire.Reader) time.Time {
-	if ms := r.I64(); ms != 0 {
-		return time.UnixMilli(ms).UTC()
+	ms := r.I64()
+	if ms < 0 {
+		r.Fail("time before 1970")
 	}
-	return time.Time{}
+	if ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // earlier returns the earlier of two times of which zero means never.

@@ -1,0 +1,258 @@
+package conn
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/coterie-im/coterie/agent/envelope"
+	"github.com/coterie-im/coterie/agent/link"
+	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/kv"
+)
+
+var update = flag.Bool("update", false, "write testdata/stored-1.json again")
+
+// storedConnections are connections in states that together have records of every kind and every optional field. Records
+// of the ratchet are left out: its package keeps its own format.
+func storedConnections(t testing.TB) map[string]*kv.Memory {
+	found := map[string]*kv.Memory{}
+	keep := func(name string, n *node) {
+		m := &kv.Memory{}
+		n.tx.Scan(nil, nil, func(k, v []byte) bool {
+			if k[0] != recordRatchet {
+				m.Put(k, v)
+			}
+			return true
+		})
+		found[name] = m
+	}
+	w, a, b := pair(t)
+	a.relay.modes = false
+	a.allow = nil
+	a.create(link.Invitation)
+	keep("initiator without a queue", a)
+	w.run()
+	keep("initiator", a)
+	if err := b.join(mustEvent[LinkReady](a).Link, "bob's info"); err != nil {
+		t.Fatal(err)
+	}
+	keep("joiner without a queue", b)
+	w.run()
+	keep("confirmed initiator", a)
+	a.must(Allow{mustEvent[Confirmation](a).ID, []byte("alice's info")})
+	keep("allowing initiator", a)
+	w.run()
+	w.fails(a, Quota, CodeQuota)
+	a.acks = false
+	for _, ref := range []string{"one", "two"} {
+		a.send(ref)
+		b.send(ref)
+	}
+	w.run()
+	keep("connected", a)
+	b.inject(envelope.Receipts{{Number: 2, Hash: make([]byte, 32), Info: []byte("info")}})
+	a.must(AckMessage{ID: mustEvent[Message](a).ID})
+	w.run()
+	keep("connected, with a receipt", a)
+	s := a.conn.begin(a.env())
+	s.owe(77, envelope.Receipt{Number: 3, Hash: make([]byte, 32), Info: []byte("later")})
+	s.resynced(ResyncRequired, nil)
+	s.delete(true)
+	s.save()
+	keep("deleting", a)
+
+	w, a, b = pair(t)
+	c, effects := Create(a.env(), "a", CreateOptions{Kind: link.Contact, ClientData: []byte("{}")})
+	a.conn = c
+	a.take(effects)
+	w.run()
+	w.refuse(b, opPost, Temporary, "BROKER NETWORK")
+	if err := b.join(mustEvent[LinkReady](a).Link, "bob asks"); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	keep("requester", b)
+	w.answer = nil
+	w.settle(time.Hour)
+	keep("contact address", a)
+	return found
+}
+
+// TestStoredFormat checks that records written by the first version of the format are read and written the same way.
+func TestStoredFormat(t *testing.T) {
+	const file = "testdata/stored-1.json"
+	if *update {
+		out := map[string]map[string]string{}
+		for name, m := range storedConnections(t) {
+			out[name] = map[string]string{}
+			m.Scan(nil, nil, func(k, v []byte) bool {
+				out[name][hex.EncodeToString(k)] = hex.EncodeToString(v)
+				return true
+			})
+		}
+		b, err := json.MarshalIndent(out, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored map[string]map[string]string
+	if err := json.Unmarshal(b, &stored); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[byte]bool{}
+	for name, records := range stored {
+		for k, v := range records {
+			key, err := hex.DecodeString(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := hex.DecodeString(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds[key[0]] = true
+			if again, err := recode(key[0], value); err != nil || !bytes.Equal(again, value) {
+				t.Errorf("%s: record %c: %v", name, key[0], err)
+			}
+		}
+	}
+	if len(kinds) != 8 {
+		t.Errorf("%d kinds of records", len(kinds))
+	}
+}
+
+// recode decodes a record and encodes it again.
+func recode(kind byte, value []byte) ([]byte, error) {
+	switch kind {
+	case recordState:
+		s, err := decodeState(value)
+		if err != nil {
+			return nil, err
+		}
+		return s.append(nil), nil
+	case recordOutbox:
+		m, err := decodeOutgoing(value)
+		if err != nil {
+			return nil, err
+		}
+		return m.append(nil), nil
+	case recordReceived:
+		m, err := decodeIncoming(value)
+		if err != nil {
+			return nil, err
+		}
+		return m.append(nil), nil
+	case recordSent:
+		m, err := decodeSent(value)
+		if err != nil {
+			return nil, err
+		}
+		return m.append(nil), nil
+	case recordOwed:
+		m, err := decodeOwed(value)
+		if err != nil {
+			return nil, err
+		}
+		return appendOwed(nil, m), nil
+	case recordRequest:
+		m, err := decodeRequest(value)
+		if err != nil {
+			return nil, err
+		}
+		return m.append(nil), nil
+	default: // hashes
+		return value, nil
+	}
+}
+
+// FuzzRecords feeds every decoder of records: what decodes is written the same way again.
+func FuzzRecords(f *testing.F) {
+	for _, m := range storedConnections(f) {
+		m.Scan(nil, nil, func(k, v []byte) bool {
+			f.Add(k[0], v)
+			return true
+		})
+	}
+	f.Fuzz(func(t *testing.T, kind byte, value []byte) {
+		again, err := recode(kind, value)
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(again, value) {
+			t.Fatalf("record %c is written differently", kind)
+		}
+	})
+}
+
+// FuzzReceived feeds what a peer can put in a queue, at every layer, to a connection: it is acknowledged, and the
+// connection goes on.
+func FuzzReceived(f *testing.F) {
+	f.Add(byte(0), []byte("\x00\x04"))
+	f.Add(byte(1), []byte("\x00\x07M"))
+	f.Add(byte(2), []byte("M\x00\x00\x00\x00\x00\x00\x00\x02\x00MH"))
+	f.Add(byte(2), envelope.Numbered{Number: 1 << 62, Content: envelope.Receipts{{Number: -1, Hash: []byte("x")}}}.Append(nil))
+	f.Fuzz(func(t *testing.T, layer byte, content []byte) {
+		if len(content) > 15000 {
+			return
+		}
+		w, a, b := pair(t)
+		if layer&0x80 != 0 {
+			a.create(link.Invitation)
+			w.run()
+			if err := b.join(mustEvent[LinkReady](a).Link, "bob's info"); err != nil {
+				t.Fatal(err)
+			}
+			b.todo = nil
+		} else {
+			connectPair(t, w, a, b)
+		}
+		a.acks = false
+		switch layer & 3 {
+		case 0:
+			b.putBody(content)
+		case 1:
+			c := envelope.Client{Version: 4}
+			randomBytes(b.rand, c.Nonce[:])
+			if layer&4 != 0 {
+				c.Key = b.conn.send[0].dh
+			}
+			body, err := c.Seal(&b.conn.send[0].secret, envelope.PrivateHeader{}, content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.putBody(body)
+		case 2:
+			b.message(content)
+		default:
+			b.put(&envelope.Confirmation{Agent: 7, Keys: b.paramsOrNil(), Sealed: b.seal(content, 15000)}, envelope.PrivateHeader{}, true, 4)
+		}
+		w.run()
+		if len(w.relays[0].queues[0].messages) != 0 && a.conn.unacked == 0 {
+			t.Fatal("not acknowledged")
+		}
+	})
+}
+
+// paramsOrNil is the joiner's parameters as long as its confirmation is not queued.
+func (n *node) paramsOrNil() *ratchet.Params {
+	if len(n.conn.params) == 0 {
+		return nil
+	}
+	return n.params()
+}

@@ -79,8 +79,9 @@ func (s *Store) Ack(ctx context.Context, recipient, message queue.ID) (rest int,
 		return &op{apply: func(c *changes) error { return c.deleteMessage(w.number) }}, nil
 	})
 	if superfluous != nil {
-		// The recipient has the message: its sender may know, and the disk need not.
+		// The recipient has the message: both sides may know, and the disk need not.
 		s.writer.resolve([]*op{superfluous}, nil)
+		c = nil
 	}
 	return rest, c, err
 }

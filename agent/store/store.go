@@ -1,5 +1,5 @@
 // Package store is the agent's memory on disk: one SQLite file in which everything but numbers and sizes is sealed
-// (docs/overview.md, "What is stored").
+// (docs/overview.md, "What is sealed and what is not").
 //
 // There is one writer, the agent's loop: it opens a transaction, runs the steps of all inputs that wait, and commits
 // them together. Every commit is durable when it returns (write-ahead log, synchronous=FULL). Readers, which serve

@@ -92,6 +92,7 @@ var limits = map[string]any{
 	"directconn.MaxLink":         directconn.MaxLink,
 	"directconn.MaxWaiting":      directconn.MaxWaiting,
 	"directconn.MaxOpen":         directconn.MaxOpen,
+	"directconn.MaxBody":         directconn.MaxBody,
 	"directconn.Expiry":          directconn.Expiry,
 }
 

@@ -39,7 +39,7 @@ type Env struct {
 type Bodies interface {
 	// Add stores a body, or counts one more use of it, and returns its reference, at most 255 bytes.
 	Add(body []byte) (ref []byte)
-	// Get returns the body.
+	// Get returns the body. It must stay as it is beyond the transaction, because it is encrypted later.
 	Get(ref []byte) []byte
 	// Release ends one use.
 	Release(ref []byte)
@@ -217,3 +217,15 @@ func (c *Conn) NextWake() time.Time { return c.wake }
 
 // ID returns the connection's ID.
 func (c *Conn) ID() ID { return c.id }
+
+// SecurityCode returns SHA-256 of the ratchet's associated data, which people compare to exclude somebody in between; ok
+// is false before there is a ratchet.
+func (c *Conn) SecurityCode() (code [32]byte, ok bool) {
+	if c.ratchet == nil {
+		return code, false
+	}
+	return c.ratchet.SecurityCode(), true
+}
+
+// Format hides the connection from every formatting verb: it is full of keys.
+func (c *Conn) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("connection")) }

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"crypto/ed25519"
+	"fmt"
 
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
@@ -44,6 +45,9 @@ const (
 	opSubscribe
 )
 
+// Format prints the operation's command with every verb, and so for the operations: they have keys.
+func (op Op) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(op.String())) }
+
 // String names the operation's command.
 func (op Op) String() string {
 	switch op.kind {
@@ -80,6 +84,14 @@ type Sender struct {
 	ID     queue.ID
 	Key    ed25519.PrivateKey
 }
+
+const hidden = "[queue]"
+
+// Format hides address and key from every formatting verb.
+func (Recipient) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
+
+// Format hides address and key from every formatting verb.
+func (Sender) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
 // NewQueue asks for a queue on a relay of the runtime's choice (NEW with subscription). Answered by QueueCreated.
 type NewQueue struct {

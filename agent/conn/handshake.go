@@ -318,6 +318,7 @@ func (s *step) giveUp(err *Error) {
 // connect completes the handshake.
 func (s *step) connect() {
 	s.phase = connected
+	clear(s.keys)
 	s.keys, s.params, s.info, s.confirmation = nil, nil, nil, nil
 	s.emit(Connected{})
 }

@@ -46,6 +46,11 @@ func checkConnected(t rapid.TB, a, b *node) {
 func TestFastHandshake(t *testing.T) {
 	w, a, b := pair(t)
 	connectPair(t, w, a, b)
+	if code, ok := a.conn.SecurityCode(); !ok {
+		t.Error("no security code")
+	} else if other, _ := b.conn.SecurityCode(); code != other {
+		t.Error("security codes differ")
+	}
 	if !mustEvent[Joined](b).SendReady {
 		t.Error("joiner of a fast queue cannot send at once")
 	}

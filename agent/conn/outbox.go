@@ -132,6 +132,7 @@ func (s *step) drop(q *sendQueue, m *outgoing) {
 	if h := s.heads[q.slot]; h != nil && h.id == m.id {
 		s.heads[q.slot] = nil
 	}
+	clear(m.keys)
 	q.queued--
 }
 

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/coterie-im/coterie/agent/envelope"
@@ -27,6 +28,9 @@ type sealer struct {
 
 	complete []byte // envelope of an invitation
 }
+
+// Format hides keys and content from every formatting verb.
+func (sealer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[message]")) }
 
 func (s sealer) seal() ([]byte, error) {
 	inner := s.complete
@@ -74,7 +78,7 @@ func (s *step) sealerOf(q *sendQueue, m *outgoing) sealer {
 		secret: q.secret,
 		agent:  s.env.supports().agent.Max,
 		kind:   m.kind,
-		keys:   m.keys,
+		keys:   bytes.Clone(m.keys), // the message's own are cleared once it is delivered
 		text:   m.text,
 	}
 	randomBytes(s.env.Rand, x.client.Nonce[:])

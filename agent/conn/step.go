@@ -67,8 +67,7 @@ func (s *step) erase() {
 	for _, name := range names {
 		s.env.Tx.Delete(name)
 	}
-	s.ratchet, s.heads, s.issued, s.wake = nil, nil, nil, time.Time{}
-	s.gone = true
+	*s.Conn = Conn{id: s.id, gone: true}
 }
 
 func publicKey(seed [ed25519.SeedSize]byte) ed25519.PublicKey {

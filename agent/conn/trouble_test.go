@@ -501,3 +501,30 @@ func TestBadAnswerToNEW(t *testing.T) {
 		mustEvent[LinkReady](a)
 	}
 }
+
+func TestNothingSecretIsPrinted(t *testing.T) {
+	w, a, b := pair(t)
+	a.create(link.Invitation)
+	printed := fmt.Sprintf("%v %+v %#v %s\n", a.todo[0], a.todo[0], a.todo[0], a.todo[0])
+	w.run()
+	if err := b.join(mustEvent[LinkReady](a).Link, "bob's info"); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		for _, op := range b.todo {
+			printed += fmt.Sprintf("%v %+v %s\n", op, op, op)
+		}
+		w.tickle()
+	}
+	printed += fmt.Sprintf("%v %+v %#v", a.conn, b.conn, b.conn)
+	for _, secret := range [][]byte{a.conn.receive[0].key[:], b.conn.receive[0].key[:], b.conn.send[0].key[:], b.conn.send[0].secret[:]} {
+		for _, form := range []string{"%v", "%x", "%s", "%#v"} {
+			if s := strings.Trim(fmt.Sprintf(form, secret[:8]), "[]"); strings.Contains(printed, s) {
+				t.Fatalf("a key is printed with %s", form)
+			}
+		}
+	}
+	if strings.Contains(printed, "example.org") || len(printed) > 5000 {
+		t.Errorf("printed:\n%s", printed)
+	}
+}

@@ -73,6 +73,10 @@ type recorded struct {
 		QueueSecret  hexBytes `json:"queue_secret"`
 		Bodies       []recordedBody
 	}
+	Request struct {
+		QueuePrivate hexBytes `json:"queue_private"`
+		Body         bodyBytes
+	}
 }
 
 func loadRecorded(t *testing.T) (r recorded) {
@@ -425,5 +429,26 @@ func (a *actor) checkRecorded(i int, p envelope.Numbered, events string) {
 		}
 	default:
 		a.t.Errorf("body %d is a %T", i, c)
+	}
+}
+
+// TestRecordedRequest receives what a running agent of the public implementation posted to a contact address.
+func TestRecordedRequest(t *testing.T) {
+	r := loadRecorded(t).Request
+	w := newWorld(t, 7)
+	a := newActor(t, w, "alice")
+	a.script.skip(32, 2)
+	a.script.add(r.QueuePrivate)
+	c, effects := Create(a.env(), "a", CreateOptions{Kind: link.Contact})
+	a.conn = c
+	a.take(effects)
+	a.created(a.todo[0], link.Address{Server: a.relay.server, SenderID: "s"}, queue.ModeContact)
+	a.receive(recordedBody{Name: "request", Body: r.Body})
+	got := mustEvent[Request](a.node)
+	if len(got.Info) == 0 || got.Link.Kind != link.Invitation || !got.Compatible {
+		t.Errorf("request with %d bytes of info, compatible %v", len(got.Info), got.Compatible)
+	}
+	if b := w.node("bob"); b.join(got.Link, "info") != nil {
+		t.Error("recorded invitation cannot be joined")
 	}
 }

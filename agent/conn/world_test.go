@@ -215,8 +215,50 @@ func (n *node) checkStored() {
 	if err != nil {
 		n.w.t.Fatalf("%s: load: %v", n.name, err)
 	}
+	n.checkPending()
 	if kept := withoutEmpty(n.conn.state); !reflect.DeepEqual(c.state, kept) {
 		n.w.t.Fatalf("%s: loaded state differs:\n%+v\n%+v", n.name, c.state, kept)
+	}
+}
+
+// checkPending checks that a restart would bring back what is under way.
+func (n *node) checkPending() {
+	n.w.t.Helper()
+	env := n.env()
+	env.Tx, env.Bodies = n.tx.Clone(), n.bodies.clone()
+	env.Rand = rand.NewChaCha8([32]byte{})
+	loaded, err := Load(n.conn.id, env.Tx)
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	pending := map[Op]bool{}
+	for _, e := range loaded.Pending(env) {
+		if op, ok := e.(Operation); ok && op.Name().kind != opSubscribe {
+			pending[op.Name()] = true
+			if !n.conn.issued[op.Name()] {
+				n.w.t.Fatalf("%s: %v is not under way", n.name, op.Name())
+			}
+		}
+	}
+	for op := range n.conn.issued {
+		if !pending[op] && !n.obsolete(op) {
+			n.w.t.Fatalf("%s: %v does not come back", n.name, op)
+		}
+	}
+}
+
+// obsolete tells whether nobody waits any more for the result of an operation under way.
+func (n *node) obsolete(op Op) bool {
+	c := n.conn
+	switch op.kind {
+	case opAck:
+		return true // another message came
+	case opNew:
+		return c.deletion != notDeleting
+	case opSend, opPost: // the peer's answer came first, or the connection ended
+		return c.phase == failed || c.deletion == deleting || c.send[0].queued == 0 || c.heads[0] == nil || uint64(c.heads[0].id) != op.number
+	default:
+		return false
 	}
 }
 

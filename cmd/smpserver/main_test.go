@@ -21,7 +21,13 @@ import (
 	"github.com/coterie-im/coterie/queue/transport"
 )
 
+// runProgram in the environment makes the test program behave as smpserver.
+const runProgram = "SMPSERVER_RUN_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(runProgram) != "" {
+		main()
+	}
 	testscript.Main(m, map[string]func(){"smpserver": main})
 }
 

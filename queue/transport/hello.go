@@ -109,22 +109,18 @@ func decodeClientHello(block []byte) (clientHello, error) {
 	return h, nil
 }
 
-// spkiX25519 is the length of an encoded session key; no flag that may stand in its place has this value.
-const spkiX25519 = 44
-
-// readUnmarkedKey reads a key whose absence has no mark: the next byte tells by being its length or not.
+// readUnmarkedKey reads a key whose absence has no mark: what is no key is left to be read as what follows.
 func readUnmarkedKey(r *wire.Reader) *ecdh.PublicKey {
-	if next, ok := r.Peek(); !ok || next != spkiX25519 || r.Len() < 1+spkiX25519 {
-		return nil
-	}
-	key := keys.Read(r, keys.X25519)
-	if r.Err() != nil {
+	ahead := *r
+	key := keys.Read(&ahead, keys.X25519)
+	if ahead.Err() != nil {
 		return nil
 	}
 	public, err := key.X25519()
 	if err != nil {
-		r.Fail(err.Error())
+		return nil
 	}
+	*r = ahead
 	return public
 }
 

@@ -139,17 +139,27 @@ func (s *subscription) take() (m queue.MSG, ok bool, err error) {
 
 // add puts a transmission into the block, after sending what was in it if there is no room.
 func (w *blockWriter) add(a queue.Answer) error {
-	w.buffer = queue.AppendAnswer(w.buffer[:0], w.session.version, w.session.verifier.SessionID, a)
-	if w.batch.Add(w.buffer) {
+	if w.put(a) {
 		return nil
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if !w.batch.Add(w.buffer) {
+	if w.put(a) {
+		return nil
+	}
+	// Clients may choose correlation IDs so long that no block has room for a message with it, or for the answer to a proxy.
+	a.Response = queue.ERR{Err: queue.ErrLargeMsg}
+	if !w.put(a) {
 		return errors.New("answer does not fit a block")
 	}
 	return nil
+}
+
+// put is false if there is no room in the block.
+func (w *blockWriter) put(a queue.Answer) bool {
+	w.buffer = queue.AppendAnswer(w.buffer[:0], w.session.version, w.session.verifier.SessionID, a)
+	return w.batch.Add(w.buffer)
 }
 
 func (w *blockWriter) flush() error {

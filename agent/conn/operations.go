@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"crypto/ed25519"
-
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
@@ -81,7 +79,7 @@ func (s *step) newQueue(op Op, q *receiveQueue) Operation {
 	n := NewQueue{
 		Op:    op,
 		Mode:  q.mode,
-		Key:   ed25519.NewKeyFromSeed(q.key[:]),
+		Key:   q.key.private(),
 		DH:    keys.FromX25519(agreementKey(q.relay).PublicKey()),
 		Tried: int(q.tries),
 	}

@@ -1,11 +1,14 @@
 package conn
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"encoding/base64"
 	"fmt"
 	"io"
+
+	"github.com/coterie-im/coterie/internal/keys"
 )
 
 // randomBytes fills b. A source that fails would lead to predictable keys, so it ends the program.
@@ -22,10 +25,22 @@ func randomName(rand io.Reader) string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// newSigningKey returns the seed of an Ed25519 key.
-func newSigningKey(rand io.Reader) (seed [ed25519.SeedSize]byte) {
+// signingKey is an Ed25519 key: seed and public key, so that its use costs no derivation.
+type signingKey [ed25519.PrivateKeySize]byte
+
+// newSigningKey returns a new key.
+func newSigningKey(rand io.Reader) signingKey {
+	var seed [ed25519.SeedSize]byte
 	randomBytes(rand, seed[:])
-	return seed
+	return signingKey(ed25519.NewKeyFromSeed(seed[:]))
+}
+
+// private returns a copy of the key for authorizing commands.
+func (k *signingKey) private() ed25519.PrivateKey { return bytes.Clone(k[:]) }
+
+// public returns its public part.
+func (k *signingKey) public() keys.Public {
+	return keys.FromEd25519(ed25519.PublicKey(k[ed25519.SeedSize:]))
 }
 
 // newAgreementKey returns a private X25519 key.

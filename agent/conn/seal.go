@@ -7,7 +7,6 @@ import (
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/agent/ratchet"
 	"github.com/coterie-im/coterie/internal/box"
-	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -86,7 +85,7 @@ func (s *step) sealerOf(q *sendQueue, m *outgoing) sealer {
 		x.client.Key = q.dh
 		x.agent, x.params = m.agent, m.params
 		if m.keyed {
-			x.header.SenderKey = keys.FromEd25519(publicKey(q.key))
+			x.header.SenderKey = q.key.public()
 		}
 	}
 	if len(m.body) > 0 {

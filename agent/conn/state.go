@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"crypto/ed25519"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/envelope"
@@ -128,11 +127,11 @@ type receiveQueue struct {
 	id     queue.ID // recipient ID
 	sender queue.ID
 
-	key       [ed25519.SeedSize]byte // authorizes our commands
-	relay     [32]byte               // X25519 private key while queueMissing, then the secret shared with the relay
-	dh        [32]byte               // X25519 private key for the sender
-	secret    box.Secret             // shared with the sender, from queueConfirmed on
-	senderKey keys.Public            // to be set with KEY; zero: none
+	key       signingKey  // authorizes our commands
+	relay     [32]byte    // X25519 private key while queueMissing, then the secret shared with the relay
+	dh        [32]byte    // X25519 private key for the sender
+	secret    box.Secret  // shared with the sender, from queueConfirmed on
+	senderKey keys.Public // to be set with KEY; zero: none
 
 	attempt uint64 // of NEW
 	retry   retry  // of NEW, KEY or DEL
@@ -154,8 +153,8 @@ type sendQueue struct {
 	server queue.Server
 	id     queue.ID // sender ID
 
-	key    [ed25519.SeedSize]byte // authorizes our SENDs
-	dh     keys.Public            // own X25519 key
+	key    signingKey  // authorizes our SENDs
+	dh     keys.Public // own X25519 key
 	secret box.Secret
 
 	retry  retry  // of SKEY
@@ -163,7 +162,7 @@ type sendQueue struct {
 }
 
 func (q *receiveQueue) recipient() Recipient {
-	return Recipient{Server: q.server, ID: q.id, Key: ed25519.NewKeyFromSeed(q.key[:])}
+	return Recipient{Server: q.server, ID: q.id, Key: q.key.private()}
 }
 
 // known tells whether the secret shared with the sender is known.
@@ -179,7 +178,7 @@ func (q *receiveQueue) sealing() *box.Secret { return (*box.Secret)(&q.relay) }
 func (q *sendQueue) sender(signed bool) Sender {
 	s := Sender{Server: q.server, ID: q.id}
 	if signed {
-		s.Key = ed25519.NewKeyFromSeed(q.key[:])
+		s.Key = q.key.private()
 	}
 	return s
 }

@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"crypto/ed25519"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/ratchet"
@@ -68,10 +67,6 @@ func (s *step) erase() {
 		s.env.Tx.Delete(name)
 	}
 	*s.Conn = Conn{id: s.id, gone: true}
-}
-
-func publicKey(seed [ed25519.SeedSize]byte) ed25519.PublicKey {
-	return ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)
 }
 
 // ratchetOptions are those of every agreement: no KEM yet.

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -70,7 +71,7 @@ func (n *node) confirmation(p envelope.Plaintext, params *ratchet.Params, versio
 }
 
 func TestWhatMayComeBeforeTheConfirmation(t *testing.T) {
-	authorization := envelope.PrivateHeader{SenderKey: keys.FromEd25519(publicKey([32]byte{1}))}
+	authorization := envelope.PrivateHeader{SenderKey: someKey()}
 	none := envelope.PrivateHeader{}
 	for _, c := range []struct {
 		name string
@@ -223,7 +224,7 @@ func TestConfirmationThatIsNotTheFirstMessage(t *testing.T) {
 }
 
 func TestWhatMayComeLater(t *testing.T) {
-	authorization := envelope.PrivateHeader{SenderKey: keys.FromEd25519(publicKey([32]byte{1}))}
+	authorization := envelope.PrivateHeader{SenderKey: someKey()}
 	none := envelope.PrivateHeader{}
 	place := link.Address{Server: queue.Server{Hosts: []string{"other.example.org"}}, SenderID: "x"}
 	plain := envelope.Numbered{Number: 2, Content: envelope.ClientMessage{}}.Append(nil)
@@ -300,7 +301,7 @@ func TestWhatMayComeLater(t *testing.T) {
 }
 
 func TestWhatMayComeToAContactAddress(t *testing.T) {
-	authorization := envelope.PrivateHeader{SenderKey: keys.FromEd25519(publicKey([32]byte{1}))}
+	authorization := envelope.PrivateHeader{SenderKey: someKey()}
 	none := envelope.PrivateHeader{}
 	for _, c := range []struct {
 		name string
@@ -420,4 +421,10 @@ func TestRelayThatSealsWrongly(t *testing.T) {
 	if len(all[Failure](a)) != 1 || b.conn.gone {
 		t.Errorf("events:%s", a.history())
 	}
+}
+
+// someKey is an authorization key of nobody.
+func someKey() keys.Public {
+	k := newSigningKey(bytes.NewReader(make([]byte, 32)))
+	return k.public()
 }

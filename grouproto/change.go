@@ -116,6 +116,7 @@ func (s *step) endPeer(k Key) {
 			s.dropConn(p, c)
 		}
 	}
+	s.sendWaitingDirect(p)
 	s.dropHeldOf(k)
 	for _, j := range s.joiners {
 		s.joinerLost(j, k)

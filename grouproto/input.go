@@ -44,7 +44,8 @@ type (
 	}
 	// Repair asks for a new connection with a member (GREPAIR), at most once an hour.
 	Repair struct{ Member Key }
-	// SendDirect sends a frame of package directconn to one member. Tag is TagDirectInv or TagDirectRej.
+	// SendDirect sends a frame of package directconn to one member, once it is connected. Tag is TagDirectInv or
+	// TagDirectRej.
 	SendDirect struct {
 		To      Key
 		Tag     Tag

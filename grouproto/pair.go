@@ -252,6 +252,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 	}
 	s.newRoute()
 	s.forwardHeld(p)
+	s.sendWaitingDirect(p)
 	if j := s.joiners[p.key]; j != nil {
 		s.joinerDone(j)
 		s.joinerProgress(j)

@@ -113,6 +113,8 @@ type peer struct {
 	endedAt   time.Time // not present since; zero: present
 	goneTold  bool      // it was sent the operation that ended its presence
 
+	direct []directFrame // wait for a connection; stored under x
+
 	// Not stored.
 	out      []queued // stored under q when the step ends with something left
 	outKept  bool     // a record q exists

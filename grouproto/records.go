@@ -28,6 +28,7 @@ import (
 //	h initiator · responder an offer to be passed on
 //	w u64                  a message whose heads are not known yet
 //	k member               a card
+//	x member               frames of package directconn that wait for the member to be connected
 var logPrefix = []byte("l")
 
 func record(kind byte, parts ...[]byte) []byte {
@@ -221,6 +222,7 @@ func (g *Group) load(tx kv.Tx) error {
 	steps := []func(){
 		func() { each('p', g.loadPeer) },
 		func() { each('q', g.loadQueue) },
+		func() { each('x', g.loadDirect) },
 		func() { each('c', g.loadChain) },
 		func() { each('n', g.loadInvite) },
 		func() { each('j', g.loadJoiner) },

@@ -465,7 +465,32 @@ func TestDirectFramesArePassedOn(t *testing.T) {
 		t.Error(err)
 	}
 	a.must(SendDirect{To: b.g.self, Tag: TagDirectRej, Payload: []byte("no")})
+	s.run(time.Minute)
+	if len(eventsOf[DirectFrame](b)) != 2 {
+		t.Error("a refusal was not passed on")
+	}
 	if err := a.refused(SendDirect{To: Key{1}, Tag: TagDirectInv}); !errors.Is(err, ErrUnknown) {
 		t.Error(err)
+	}
+}
+
+func TestDirectFramesWaitForTheConnection(t *testing.T) {
+	s := newSim(t, 34)
+	s.group(2, oplog.Symmetric())
+	s.nodes[1].stop()
+	s.reload = 0.5
+	joiner := s.node("new")
+	s.nodes[0].invite(joiner)
+	s.until(time.Minute, func() bool { return s.connected(s.nodes[0], joiner) })
+	for i := range mostDirect {
+		joiner.must(SendDirect{To: s.nodes[1].g.self, Tag: TagDirectInv, Payload: []byte{byte(i)}})
+	}
+	if err := joiner.refused(SendDirect{To: s.nodes[1].g.self, Tag: TagDirectInv}); !errors.Is(err, ErrNotConnected) {
+		t.Error(err)
+	}
+	s.nodes[1].start()
+	s.run(2 * time.Hour)
+	if got := eventsOf[DirectFrame](s.nodes[1]); len(got) != mostDirect || got[3].Payload[0] != 3 || got[0].From != joiner.g.self {
+		t.Errorf("%d frames arrived", len(got))
 	}
 }

@@ -53,7 +53,7 @@ var (
 	ErrExpired       = errors.New("the invitation has expired")
 	ErrNoContest     = errors.New("nothing that could be contested")
 	ErrUpgrade       = errors.New("the group needs a newer version of this program")
-	ErrNotConnected  = errors.New("no connection with this member")
+	ErrNotConnected  = errors.New("no connection with this member, and enough waits for it")
 	ErrRecords       = errors.New("stored group is unreadable")
 	ErrVersion       = errors.New("no common version of the group protocol")
 	ErrNotInvitation = errors.New("not an invitation frame")

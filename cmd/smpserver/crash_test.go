@@ -78,7 +78,7 @@ type process struct {
 	log     *bytes.Buffer // to be read after exited
 }
 
-func startProcess(t *testing.T, dir string) *process {
+func startProcess(t testing.TB, dir string) *process {
 	t.Helper()
 	addressFile := filepath.Join(dir, "address")
 	if err := os.Remove(addressFile); err != nil && !errors.Is(err, os.ErrNotExist) {

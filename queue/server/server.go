@@ -203,10 +203,7 @@ func (s *Server) accept(conn net.Conn) {
 	}
 	s.total++
 	s.addresses[address]++
-	s.work.Go(func() {
-		defer s.leave(address)
-		s.serve(conn)
-	})
+	s.work.Go(func() { s.serve(conn, address) })
 }
 
 func (s *Server) leave(address string) {
@@ -218,8 +215,9 @@ func (s *Server) leave(address string) {
 	}
 }
 
-// serve runs the handshake and the session of one connection.
-func (s *Server) serve(conn net.Conn) {
+// serve runs the handshake of one connection and starts its session. The session has a goroutine of its own, because the
+// handshake leaves a stack that is much larger than what a waiting session needs.
+func (s *Server) serve(conn net.Conn, address string) {
 	c, err := transport.Server(s.accepting, conn, transport.ServerConfig{
 		Identity:         s.config.Identity,
 		Versions:         s.config.Versions,
@@ -227,18 +225,23 @@ func (s *Server) serve(conn net.Conn) {
 	})
 	if err != nil {
 		s.counters.handshakeErrors.Add(1)
+		s.leave(address)
 		return
 	}
 	session := newSession(s, c)
 	if !s.register(session) {
 		_ = c.Close()
+		s.leave(address)
 		return
 	}
 	s.counters.sessions.Add(1)
-	session.run()
-	s.mu.Lock()
-	delete(s.sessions, session)
-	s.mu.Unlock()
+	s.work.Go(func() {
+		session.run()
+		s.mu.Lock()
+		delete(s.sessions, session)
+		s.mu.Unlock()
+		s.leave(address)
+	})
 }
 
 func (s *Server) register(session *session) bool {

@@ -64,8 +64,9 @@ type Conn struct {
 	own       *ecdh.PrivateKey // own session key, nil below version 7 or without ALPN
 	peer      *ecdh.PublicKey  // the other side's session key, nil when it sent none
 
-	read  *chain // owned by the reading goroutine; nil: blocks are not encrypted
-	write *chain // owned by the writing goroutine
+	first [1]byte // owned by the reading goroutine: first byte of the next block
+	read  *chain  // owned by the reading goroutine; nil: blocks are not encrypted
+	write *chain  // owned by the writing goroutine
 }
 
 // Version returns the agreed version.
@@ -103,8 +104,13 @@ func (c *Conn) MaxPayload() int {
 // ReadBlock returns the payload of the next block, which the caller owns. io.EOF at the end of the connection, also
 // when it ends inside a block. ErrBlock leaves the connection usable: the next block can be read.
 func (c *Conn) ReadBlock() ([]byte, error) {
+	// Waiting for a block costs one byte, not a block: most connections wait most of the time.
+	if err := readBlock(c.tls, c.first[:]); err != nil {
+		return nil, err
+	}
 	block := make([]byte, BlockSize)
-	if err := readBlock(c.tls, block); err != nil {
+	block[0] = c.first[0]
+	if err := readBlock(c.tls, block[1:]); err != nil {
 		return nil, err
 	}
 	if c.read != nil {

@@ -114,28 +114,22 @@ func (a *App) take(ctx context.Context, e agent.Event) error {
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
+	if !known {
+		if len(updates) == 0 {
+			updates = []Update{{}}
+		}
+		for _, u := range updates {
+			u.Event = &e
+			a.Observe(u)
+		}
+	}
 	if err := a.respond(ctx, e); err != nil {
 		// After a crash the answer may have been given before.
-		var coded *control.Error
-		over := errors.As(err, &coded) && (coded.Code == conn.CodeProhibited || coded.Code == conn.CodeNotFound)
-		if !over && !errors.Is(err, &conn.Error{Code: conn.CodeProhibited}) && !errors.Is(err, agent.ErrNoConnection) {
+		if !errors.Is(err, &conn.Error{Code: conn.CodeProhibited}) && !errors.Is(err, agent.ErrNoConnection) {
 			return fmt.Errorf("answer %s: %w", e.Data.Type(), err)
 		}
 	}
-	if err := a.Agent.AckEvent(ctx, a.Cursor, e.Seq); err != nil {
-		return err
-	}
-	if known {
-		return nil
-	}
-	if len(updates) == 0 {
-		updates = []Update{{}}
-	}
-	for _, u := range updates {
-		u.Event = &e
-		a.Observe(u)
-	}
-	return nil
+	return a.Agent.AckEvent(ctx, a.Cursor, e.Seq)
 }
 
 // respond is what the app does by itself: it lets in who uses its own one-time links, and acknowledges what it stored.

@@ -111,11 +111,13 @@ func (a *App) contact(b *store.Batch, e agent.Event, info []byte) ([]Update, err
 
 // direct makes a contact of a member with whom a direct connection was made.
 func (a *App) direct(b *store.Batch, e agent.Event, data *agent.DirectReady) ([]Update, error) {
-	c, err := b.Begin(store.Contact, string(data.Connection), a.member(b, e, data.Member), a.Now())
+	name := a.member(b, e, data.Member)
+	c, err := b.Begin(store.Contact, string(data.Connection), name, a.Now())
 	if err != nil {
 		return nil, err
 	}
-	return []Update{{Conversation: &c}}, nil
+	c.Name = name
+	return []Update{{Conversation: &c}}, b.Update(c)
 }
 
 func (a *App) contactMessage(b *store.Batch, e agent.Event, data *agent.Message) ([]Update, error) {

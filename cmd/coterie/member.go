@@ -70,7 +70,14 @@ func (m *member) start(ctx context.Context) error {
 	}
 	ctx, m.cancel = context.WithCancel(ctx)
 	m.running = make(chan error, 1)
-	go func() { m.running <- m.app.Run(ctx) }()
+	running, app := m.running, m.app
+	go func() {
+		err := app.Run(ctx)
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, control.ErrClosed) {
+			m.stage.line(m, "· the app stopped: "+err.Error())
+		}
+		running <- err
+	}()
 	return nil
 }
 

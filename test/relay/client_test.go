@@ -183,10 +183,15 @@ func (c *client) writeHello(fingerprint [32]byte, h hello) {
 
 func (c *client) readBlock() []byte {
 	c.t.Helper()
-	block := make([]byte, blockSize)
-	_, err := io.ReadFull(c.reader, block)
+	block, err := c.tryReadBlock()
 	must(c.t, err)
 	return block
+}
+
+func (c *client) tryReadBlock() ([]byte, error) {
+	block := make([]byte, blockSize)
+	_, err := io.ReadFull(c.reader, block)
+	return block, err
 }
 
 // transmission is what the relay says.

@@ -35,7 +35,8 @@ type Config struct {
 	// AfterCommit is called after the n-th commit that changed something (store.Options); for tests.
 	AfterCommit func(n int)
 
-	relay func(queue.Server) relay // tests put their own here
+	relay        func(queue.Server) relay // tests put their own here
+	beforeCommit func() error             // store.Options, for tests
 }
 
 const (
@@ -89,7 +90,7 @@ func Open(ctx context.Context, c Config) (*Agent, error) {
 			return client.Start(client.Config{Dial: client.Dial(s, dialer, transport.ClientConfig{}), EventLimit: relayEvents})
 		}
 	}
-	st, err := store.Open(store.Options{Path: c.Store, Key: c.Key, Rand: c.Rand, AfterCommit: c.AfterCommit})
+	st, err := store.Open(store.Options{Path: c.Store, Key: c.Key, Rand: c.Rand, AfterCommit: c.AfterCommit, BeforeCommit: c.beforeCommit})
 	if err != nil {
 		return nil, err
 	}

@@ -26,8 +26,8 @@ type crashing struct {
 	relay  *testRelay
 	here   []*testAgent
 	kills  func(run int) (kill, delay int) // kill 0: never
-	ended  chan struct{} // closed when the child has ended
-	killed int           // how often it was killed; valid when it has ended
+	ended  chan struct{}                   // closed when the child has ended
+	killed int                             // how often it was killed; valid when it has ended
 }
 
 func newCrashing(t *testing.T, relay *testRelay, role string, kills func(run int) (int, int)) *crashing {

@@ -14,7 +14,7 @@ const (
 	maxBatch  = 256  // tasks that share a transaction
 	bootBatch = 64   // connections that are loaded in one transaction after Open
 
-	firstStoreRetry = time.Second // after a failed transaction with something that must not be lost
+	firstStoreRetry = 100 * time.Millisecond // after a failed transaction with something that must not be lost
 	lastStoreRetry  = time.Minute
 )
 

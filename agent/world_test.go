@@ -119,6 +119,11 @@ type testAgent struct {
 
 func newAgent(t testing.TB, name string, relays ...*testRelay) *testAgent {
 	t.Helper()
+	return newAgentWith(t, name, func(*Config) {}, relays...)
+}
+
+func newAgentWith(t testing.TB, name string, change func(*Config), relays ...*testRelay) *testAgent {
+	t.Helper()
 	a := &testAgent{t: t, config: Config{Store: filepath.Join(t.TempDir(), name+".db"), Key: testKey}}
 	if os.Getenv("COTERIE_LOG") != "" {
 		a.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("agent", name)
@@ -126,6 +131,7 @@ func newAgent(t testing.TB, name string, relays ...*testRelay) *testAgent {
 	for _, r := range relays {
 		a.config.Relays = append(a.config.Relays, r.address)
 	}
+	change(&a.config)
 	a.open()
 	t.Cleanup(a.close)
 	return a
@@ -141,23 +147,31 @@ func (a *testAgent) open() {
 	read := a.read
 	go func() {
 		defer close(read)
-		for e, err := range opened.Events(ctx, "test") {
-			if err != nil {
-				return
-			}
-			a.mu.Lock()
-			a.events = append(a.events, e)
-			a.seen = append(a.seen, e)
-			a.mu.Unlock()
-			if opened.AckEvent(ctx, "test", e.Seq) != nil {
-				return
-			}
-			select {
-			case a.more <- struct{}{}:
-			default:
-			}
+		for err := errBroken; errors.Is(err, errBroken); { // a store that fails by intent
+			err = a.readEvents(ctx, opened)
 		}
 	}()
+}
+
+// readEvents takes in events until there are no more.
+func (a *testAgent) readEvents(ctx context.Context, opened *Agent) error {
+	for e, err := range opened.Events(ctx, "test") {
+		if err != nil {
+			return err
+		}
+		if err := opened.AckEvent(ctx, "test", e.Seq); err != nil {
+			return err
+		}
+		a.mu.Lock()
+		a.events = append(a.events, e)
+		a.seen = append(a.seen, e)
+		a.mu.Unlock()
+		select {
+		case a.more <- struct{}{}:
+		default:
+		}
+	}
+	return nil
 }
 
 func (a *testAgent) close() {

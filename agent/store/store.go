@@ -65,6 +65,9 @@ type Options struct {
 	// AfterCommit, if not nil, is called after the n-th commit since Open that changed something, counted from 1, before
 	// Commit returns. It is for tests that end the process at a chosen commit.
 	AfterCommit func(n int)
+	// BeforeCommit, if not nil, is called before every commit that would change something; an error fails the
+	// transaction with it. It is for tests of what happens then.
+	BeforeCommit func() error
 }
 
 // Store is an open store. Begin is for one goroutine at a time, and so is Close; View may be called from any until Close.
@@ -76,12 +79,12 @@ type Store struct {
 	reading sync.RWMutex // held by readers; Close waits for them
 	read    *sql.DB      // a pool of read-only connections, guarded by reading
 
-	seals       *seals
-	statements  *statements // prepared on conn
-	index       *index      // owned by the writer's transaction
-	afterCommit func(n int)
-	commits     int
-	open        bool // a write transaction is open
+	seals      *seals
+	statements *statements // prepared on conn
+	index      *index      // owned by the writer's transaction
+	options    Options
+	commits    int
+	open       bool // a write transaction is open
 }
 
 // Open opens or creates the store and migrates an older one. ErrLocked, ErrKey, ErrNewer, ErrDamaged; other errors
@@ -98,7 +101,7 @@ func Open(o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{unlock: unlock, index: newIndex(), afterCommit: o.AfterCommit}
+	s := &Store{unlock: unlock, index: newIndex(), options: o}
 	defer func() {
 		if err != nil {
 			_ = s.Close()

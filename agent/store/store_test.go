@@ -518,6 +518,30 @@ func TestAfterCommitCountsCommits(t *testing.T) {
 	}
 }
 
+func TestFailingCommit(t *testing.T) {
+	broken := errors.New("broken")
+	fail := broken
+	s, err := Open(Options{Path: filepath.Join(t.TempDir(), "agent.db"), Key: testKey, BeforeCommit: func() error { return fail }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tx := begin(t, s)
+	commit(t, tx) // nothing to fail
+	tx = begin(t, s)
+	tx.AppendEvent([]byte("lost"))
+	if err := tx.Commit(); !errors.Is(err, broken) {
+		t.Error("got", err)
+	}
+	fail = nil
+	tx = begin(t, s)
+	if n := tx.CountEvents(); n != 0 {
+		t.Error("events of a failed transaction:", n)
+	}
+	tx.AppendEvent([]byte("kept"))
+	commit(t, tx)
+}
+
 func TestReadersDoNotSeeAnOpenTransactionAndCannotWrite(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "agent.db"))
 	tx := begin(t, s)

@@ -126,6 +126,10 @@ func (tx *Tx) Commit() error {
 	if tx.done {
 		return ErrClosed
 	}
+	o := &tx.store.options
+	if tx.err == nil && tx.changed && o.BeforeCommit != nil {
+		tx.fail("commit", o.BeforeCommit())
+	}
 	if tx.err == nil {
 		_, err := tx.store.conn.ExecContext(context.Background(), "COMMIT")
 		tx.fail("commit", err)
@@ -141,8 +145,8 @@ func (tx *Tx) Commit() error {
 		return nil
 	}
 	tx.store.commits++
-	if f := tx.store.afterCommit; f != nil {
-		f(tx.store.commits)
+	if o.AfterCommit != nil {
+		o.AfterCommit(tx.store.commits)
 	}
 	return nil
 }

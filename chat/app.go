@@ -282,3 +282,54 @@ func (a *App) Messages(kind store.Kind, ref string) (messages []store.Message, e
 
 // origin names a group message in the history.
 func origin(m agent.MessageID) string { return fmt.Sprintf("%s/%d/%x", m.Author, m.Number, m.Hash[:8]) }
+
+// Conversations returns all conversations in the order in which they began.
+func (a *App) Conversations() (all []store.Conversation, err error) {
+	err = a.write(func(b *store.Batch) error {
+		all, err = b.Conversations()
+		return err
+	})
+	return all, err
+}
+
+// ErrNoConversation reports a name that no conversation of the kind has, or more than one.
+var ErrNoConversation = errors.New("no conversation with that name, or several")
+
+// Find returns the conversation of a kind that goes by a name and has not ended. Names are what others call themselves, so
+// they may be taken twice; then its ref must be given instead.
+func (a *App) Find(kind store.Kind, name string) (store.Conversation, error) {
+	all, err := a.Conversations()
+	if err != nil {
+		return store.Conversation{}, err
+	}
+	var found []store.Conversation
+	for _, c := range all {
+		if c.Kind == kind && c.Ref == name {
+			return c, nil
+		}
+		if c.Kind == kind && c.Name == name && !c.Ended {
+			found = append(found, c)
+		}
+	}
+	if len(found) != 1 {
+		return store.Conversation{}, fmt.Errorf("%w: %s", ErrNoConversation, name)
+	}
+	return found[0], nil
+}
+
+// FindMember returns the key of the member of a group that goes by a name, with the same caution as Find.
+func FindMember(c store.Conversation, name string) (agent.MemberID, error) {
+	var found []string
+	for _, m := range c.Members {
+		if m.Key == name {
+			return agent.MemberID(name), nil
+		}
+		if m.Name == name {
+			found = append(found, m.Key)
+		}
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("%w: member %s", ErrNoConversation, name)
+	}
+	return agent.MemberID(found[0]), nil
+}

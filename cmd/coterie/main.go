@@ -1,6 +1,7 @@
-// Command coterie is the chat app. For now it has the demonstration that README begins with: `coterie demo` starts a relay
-// and agents as separate processes on loopback, lets a group of friends talk through everything that may happen to them,
-// shows it, and checks that all agree at the end. The app itself is package chat; nothing is decided here.
+// Command coterie is the chat app. `coterie chat` is a chat line by line with a running agent. `coterie demo` is the
+// demonstration that README begins with: it starts a relay and agents as separate processes on loopback, lets a group of
+// friends talk through everything that may happen to them, shows it, and checks that all agree at the end. The app itself
+// is package chat; nothing is decided here.
 package main
 
 import (
@@ -43,7 +44,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(demoCommand(), &cobra.Command{
+	root.AddCommand(demoCommand(), chatCommand(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(c.OutOrStdout(), "coterie", version)

@@ -22,8 +22,9 @@ import (
 // patience bounds every wait for something that must happen.
 const patience = 10 * time.Minute
 
-// StartRelay runs a relay with a store in a temporary folder until the test ends and returns its address.
-func StartRelay(t testing.TB) queue.Server {
+// StartRelay runs a relay with a store in a temporary folder until the test ends and returns its address. Changes are made
+// to its configuration before it starts.
+func StartRelay(t testing.TB, changes ...func(*server.Config)) queue.Server {
 	t.Helper()
 	authority, err := transport.NewAuthority(time.Now())
 	must(t, err)
@@ -32,7 +33,11 @@ func StartRelay(t testing.TB) queue.Server {
 	store, err := sqlite.Open(filepath.Join(t.TempDir(), "relay.db"), sqlite.Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	s, err := server.New(server.Config{Store: store, Identity: identity})
+	config := server.Config{Store: store, Identity: identity}
+	for _, change := range changes {
+		change(&config)
+	}
+	s, err := server.New(config)
 	must(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -55,12 +60,16 @@ type Agent struct {
 	events  []agent.Event // guarded by mu
 }
 
-// NewAgent opens an agent that lives until the test ends.
-func NewAgent(t testing.TB, relay queue.Server) *Agent {
+// NewAgent opens an agent that lives until the test ends. Changes are made to its configuration before that.
+func NewAgent(t testing.TB, relay queue.Server, changes ...func(*agent.Config)) *Agent {
 	t.Helper()
-	opened, err := agent.Open(t.Context(), agent.Config{
+	config := agent.Config{
 		Store: filepath.Join(t.TempDir(), "agent.db"), Key: agentstore.RawKey([32]byte{1}), Relays: []queue.Server{relay},
-	})
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	opened, err := agent.Open(t.Context(), config)
 	must(t, err)
 	a := &Agent{Agent: opened, t: t, changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,6 +109,25 @@ func (a *Agent) Mark() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.events)
+}
+
+// At waits for the event at a place, for at most limit.
+func (a *Agent) At(mark int, limit time.Duration) (agent.Event, bool) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	for {
+		a.mu.Lock()
+		events, changed := a.events, a.changed
+		a.mu.Unlock()
+		if mark < len(events) {
+			return events[mark], true
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return agent.Event{}, false
+		}
+	}
 }
 
 // Await waits for an event behind a mark that fits.

@@ -142,6 +142,7 @@ func (c *Conn) WriteBlock(payload []byte) error {
 	return err
 }
 
+// readBlock fills block, a whole one or a part. io.EOF at the end of the connection, also within block.
 func readBlock(r io.Reader, block []byte) error {
 	if _, err := io.ReadFull(r, block); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {

@@ -59,7 +59,7 @@ func (s *step) addPeer(k Key) *peer {
 	if p == nil {
 		p = &peer{key: k, first: s.main.next, next: s.main.next, sent: s.main.next, delivered: s.main.next}
 		p.lastHeard = s.env.Now
-		s.peers[k] = p
+		s.insert(p)
 	}
 	s.touch(p)
 	if p.ready() == nil && p.retryAt.IsZero() && !s.initiates(p) {

@@ -61,9 +61,19 @@ func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
 	p.out = append(p.out, queued{due: due, purpose: why, frame: encodeFrame(f)})
 }
 
-// flush hands over what is due.
+// flush hands over what is due, in random order, so that the order of a fan-out tells a relay nothing about members.
 func (s *step) flush() {
+	var order []*peer
 	for _, p := range s.everybody() {
+		if c := p.sendable(); len(p.out) > 0 || c != nil && s.mayFan(p, c) {
+			order = append(order, p)
+		}
+	}
+	for i := len(order) - 1; i > 0; i-- {
+		j := s.below(i + 1)
+		order[i], order[j] = order[j], order[i]
+	}
+	for _, p := range order {
 		s.flushPeer(p)
 	}
 }
@@ -242,6 +252,7 @@ func (s *step) resume(p *peer) {
 	s.touch(p)
 	p.paused, p.pausedAt = ReasonNone, time.Time{}
 	s.notice(MemberResumed{p.key})
+	s.reconnected()
 	if p.next < s.main.next {
 		p.next = s.main.next
 		if len(p.window) == 0 {

@@ -141,7 +141,7 @@ func (s *step) toForward(from *peer, f *invMemFrame) {
 		case o.Initiator != from.key || s.due(unix(o.Expiry)):
 		case o.Responder == s.self:
 			s.offered(&o)
-		case q == nil || q.ended():
+		case q == nil || q.ended() || !s.mayRelay(from):
 		case q.ready() != nil:
 			s.forward(q, from, o)
 		default:
@@ -245,7 +245,7 @@ func (s *step) need(p *peer) {
 func (s *step) needed(from *peer, f *needFrame) {
 	if f.Initiator != s.self {
 		q := s.peers[f.Initiator]
-		if f.Hops == 0 && f.Responder == from.key && q != nil && !q.ended() && q.ready() != nil {
+		if f.Hops == 0 && f.Responder == from.key && q != nil && !q.ended() && q.ready() != nil && s.mayRelay(from) {
 			s.post(q, &needFrame{f.Initiator, f.Responder, 1}, forSync, s.env.Now)
 		}
 		return

@@ -33,6 +33,7 @@ type Group struct {
 
 	main    mainRecord
 	peers   map[Key]*peer
+	order   []*peer // peers, ascending by key
 	conns   map[string]*peer
 	chains  map[Key]*chain
 	invites map[Token]*invite

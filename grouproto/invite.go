@@ -81,7 +81,7 @@ func Accept(env Env, inv Invitation, card []byte) (*Group, []Effect, error) {
 	g.main.inviter, g.main.contact, g.main.token, g.main.expiry = inv.Inviter, inv.Contact, inv.Token, inv.Expiry
 	g.putIdentity(env.Tx)
 	p := &peer{key: inv.Inviter, lastHeard: env.Now}
-	g.peers[p.key] = p
+	g.insert(p)
 	s.touch(p)
 	s.finish()
 	return g, s.out, nil

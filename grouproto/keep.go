@@ -29,7 +29,7 @@ func (s *step) keep(k *kept) {
 	s.putKept('m', k)
 	at := wire.AppendU64(append([]byte(nil), k.id.Author[:]...), k.id.Number)
 	s.env.Tx.Put(numberKey('t', k.position), at)
-	s.prune()
+	s.prune(8)
 }
 
 func (s *step) putKept(kind byte, k *kept) {
@@ -67,9 +67,9 @@ func (k *kept) stored() StoredMessage {
 	}
 }
 
-// prune drops the oldest messages beyond the retention, a few per step.
-func (s *step) prune() {
-	for range 8 {
+// prune drops the oldest messages beyond the retention, at most so many.
+func (s *step) prune(most int) {
+	for range most {
 		if s.main.first >= s.main.position {
 			return
 		}

@@ -74,3 +74,20 @@ func (s *step) warnLimit(p *peer) {
 	p.warned = s.env.Now
 	s.warn(WarnLimit, p.key)
 }
+
+// mayAsk tells whether a peer gets an answer to another G_WANT or G_SYNC now.
+func (s *step) mayAsk(p *peer) bool {
+	if p.wants.take(s.env.Now, 1, MaxWantsMinute, MaxWantsMinute/60.0) {
+		return true
+	}
+	s.warnLimit(p)
+	return false
+}
+
+const (
+	relayBurst = 512 // offers and G_NEED of one peer that are passed on at once
+	relayRate  = 1.0 // and per second; what is dropped is repeated by its sender
+)
+
+// mayRelay tells whether something else of a peer is passed on now.
+func (s *step) mayRelay(p *peer) bool { return p.relays.take(s.env.Now, 1, relayBurst, relayRate) }

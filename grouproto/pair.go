@@ -40,7 +40,7 @@ func (s *step) wanted() (want []*peer, open int) {
 		return nil, 0
 	}
 	for _, p := range s.present() {
-		if !s.initiates(p) {
+		if p.ready() != nil && !p.replace && p.offering() == nil || !s.initiates(p) {
 			continue
 		}
 		if c := p.offering(); c != nil {

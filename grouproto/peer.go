@@ -119,7 +119,8 @@ type peer struct {
 	out      []queued // stored under q when the step ends with something left
 	outKept  bool     // a record q exists
 	frames   bucket   // G_MSG and G_OPS it sends
-	wants    bucket   // G_WANT it sends
+	wants    bucket   // G_WANT and G_SYNC it sends
+	relays   bucket   // offers and G_NEED that it wants passed on
 	copies   bucket   // bytes of G_FWD to it
 	warned   time.Time
 	delayedN uint32 // serial of its next delayed frame
@@ -195,7 +196,7 @@ func (g *Group) loadPeer(k, v []byte) error {
 	if r.Done() != nil {
 		return ErrRecords
 	}
-	g.peers[p.key] = p
+	g.insert(p)
 	return nil
 }
 

@@ -215,7 +215,7 @@ func (s *step) refuse(via, author Key, m *message) {
 		c.giveUp(Range{m.Number, m.Number}, noneNotForYou)
 		s.progress(author)
 	default:
-		s.votedNone(author, via, noneNotForYou)
+		s.votedNone(author, via, vote{noneNotForYou, m.Number})
 	}
 }
 

@@ -8,16 +8,22 @@ import (
 // ask is the repair of one author's gaps. It is not stored: after a restart it begins again.
 type ask struct {
 	at    time.Time     // when somebody is asked next
-	asked map[Key]uint8 // who was asked in this round, and the reason in their G_NONE; 0: no such answer
+	asked map[Key]vote  // who was asked in this round, and what their G_NONE said
 	last  Key           // who was asked last
 	want  []Range       // what for
 	wait  time.Duration // between rounds
 }
 
+// vote is what somebody said in G_NONE. Nothing is believed before the round is over, unless the author says it.
+type vote struct {
+	why  uint8  // 0: no answer, or copies
+	upTo uint64 // the last number that it has no message for, if it was asked for all before
+}
+
 // gapSeen begins the repair of an author's gaps after a short while, in which they may close by themselves.
 func (s *step) gapSeen(author Key) {
 	if s.asks[author] == nil {
-		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]uint8{}}
+		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]vote{}}
 	}
 }
 
@@ -28,7 +34,7 @@ var justLoaded = time.UnixMilli(1)
 func (g *Group) resumeAsks() {
 	for k, c := range g.chains {
 		if len(c.gaps) > 0 {
-			g.asks[k] = &ask{at: justLoaded, asked: map[Key]uint8{}}
+			g.asks[k] = &ask{at: justLoaded, asked: map[Key]vote{}}
 		}
 	}
 }
@@ -95,7 +101,7 @@ func (s *step) askForGaps() {
 			f.Messages = append(f.Messages, wantEntry{author, r})
 			room[p] -= r.size()
 		}
-		a.asked[p.key], a.last, a.want, a.at = 0, p.key, want, s.env.Now.Add(askWait)
+		a.asked[p.key], a.last, a.want, a.at = vote{}, p.key, want, s.env.Now.Add(askWait)
 	}
 	for _, p := range s.everybody() {
 		if f := frames[p]; f != nil && len(f.Messages) > 0 {
@@ -145,14 +151,15 @@ func firstOf(ranges []Range, n uint64, entries int) (out []Range) {
 // roundOver is when everybody connected was asked. What nobody keeps is given up, unless the author may come back with
 // it; what all say is not for us is believed. The rest is asked for again later.
 func (s *step) roundOver(author Key, a *ask, c *chain) {
-	none, notForYou := len(a.asked) > 0, len(a.asked) > 0
-	for _, why := range a.asked {
-		none = none && why != 0
-		notForYou = notForYou && why == noneNotForYou
+	none, notForYou, upTo := len(a.asked) > 0, len(a.asked) > 0, ^uint64(0)
+	for _, v := range a.asked {
+		none = none && v.why != 0
+		notForYou = notForYou && v.why == noneNotForYou
+		upTo = min(upTo, v.upTo)
 	}
 	p := s.peers[author]
 	_, askedAuthor := a.asked[author]
-	if none && (notForYou || askedAuthor || p == nil || p.ended()) {
+	if none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended()) {
 		why := noneNotKept
 		if notForYou {
 			why = noneNotForYou
@@ -161,6 +168,8 @@ func (s *step) roundOver(author Key, a *ask, c *chain) {
 		for _, r := range a.want {
 			c.giveUp(r, why)
 		}
+		// A gap may be much longer than what one G_WANT asks for, where a run begins or somebody made numbers up.
+		c.giveUp(Range{a.want[len(a.want)-1].From, upTo}, why)
 		a.at, a.want = s.env.Now, nil
 		clear(a.asked)
 		if len(c.gaps) == 0 {
@@ -209,18 +218,18 @@ func (s *step) noneCame(p *peer, f *noneFrame) {
 			}
 			continue
 		}
-		s.votedNone(e.Author, p.key, e.Why)
+		s.votedNone(e.Author, p.key, vote{e.Why, e.Range.To})
 	}
 }
 
 // votedNone notes that somebody who was asked has no message for us; the next one is asked.
-func (s *step) votedNone(author, by Key, why uint8) {
+func (s *step) votedNone(author, by Key, v vote) {
 	a := s.asks[author]
 	if a == nil {
 		return
 	}
-	if _, was := a.asked[by]; was {
-		a.asked[by] = why
+	if before, was := a.asked[by]; was {
+		a.asked[by] = vote{v.why, max(before.upTo, v.upTo)}
 		if a.last == by {
 			a.at = s.env.Now
 		}
@@ -229,8 +238,7 @@ func (s *step) votedNone(author, by Key, why uint8) {
 
 // wantCame answers G_WANT: operations, copies of messages that the asker may have, and what there is no copy of.
 func (s *step) wantCame(p *peer, f *wantFrame) {
-	if !p.wants.take(s.env.Now, 1, MaxWantsMinute, MaxWantsMinute/60.0) {
-		s.warnLimit(p)
+	if !s.mayAsk(p) {
 		return
 	}
 	if len(f.Ops) > 0 {
@@ -274,14 +282,21 @@ func (s *step) give(p *peer, e wantEntry, none *noneFrame) bool {
 // notHeld says why a message is not here, and up to which number that holds.
 func (s *step) notHeld(author Key, n uint64) (why uint8, upTo uint64) {
 	if author == s.self && n >= s.main.next {
-		return noneNotExisted, ^uint64(0) - 1
+		return noneNotExisted, ^uint64(0)
 	}
 	if c := s.chains[author]; c != nil && !c.missing(n) {
 		if why, rest := c.absentAt(n); why == noneNotExisted {
 			return why, rest
 		}
 	}
-	return noneNotKept, n
+	upTo = ^uint64(0)
+	s.env.Tx.Scan(record('m', author[:]), messageKey('m', author, n), func(k, _ []byte) bool {
+		if next, ok := u64of(k[33:]); ok {
+			upTo = next - 1
+		}
+		return false
+	})
+	return noneNotKept, upTo
 }
 
 // add notes an absence; neighbours of one kind become one range.

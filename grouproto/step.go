@@ -76,24 +76,23 @@ func hour(t time.Time) int64 { return t.Unix() - t.Unix()%oplog.SecondsOfHour }
 
 // present returns the members other than oneself that are present, ascending by key.
 func (g *Group) present() []*peer {
-	var out []*peer
-	for _, p := range g.peers {
+	out := make([]*peer, 0, len(g.order))
+	for _, p := range g.order {
 		if !p.ended() {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b *peer) int { return a.key.Compare(b.key) })
 	return out
 }
 
-// everybody returns all peers, ascending by key.
-func (g *Group) everybody() []*peer {
-	out := make([]*peer, 0, len(g.peers))
-	for _, p := range g.peers {
-		out = append(out, p)
-	}
-	slices.SortFunc(out, func(a, b *peer) int { return a.key.Compare(b.key) })
-	return out
+// everybody returns all peers, ascending by key. It stays as it is when peers are added.
+func (g *Group) everybody() []*peer { return g.order }
+
+// insert adds a peer.
+func (g *Group) insert(p *peer) {
+	g.peers[p.key] = p
+	i, _ := slices.BinarySearchFunc(g.order, p.key, func(q *peer, k Key) int { return q.key.Compare(k) })
+	g.order = slices.Insert(slices.Clone(g.order), i, p)
 }
 
 // take handles one input.

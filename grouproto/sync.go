@@ -54,6 +54,9 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 	}
 	s.noteHeads(p, f.Heads)
 	s.joinerHeard(p.key)
+	if !s.mayAsk(p) {
+		return
+	}
 	if p.ended() || s.main.status != StatusMember {
 		p.goneTold = true
 		s.postOps(p, s.log.After(p.knows), 0, forOperations)
@@ -115,6 +118,7 @@ func (s *step) syncTimers() {
 	if s.due(m.nextSync) {
 		m.nextSync = s.env.Now.Add(syncEvery)
 		s.syncRandom(1)
+		s.prune(MaxKeptMessages)
 	}
 	if s.due(m.syncAt) {
 		m.syncAt = time.Time{}

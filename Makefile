@@ -26,12 +26,12 @@ race:
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'not gofmt-ed'; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags openssl ./queue/transport
+	$(GO) vet -tags openssl ./queue/transport ./test/relay
 	$(GO) tool staticcheck ./...
 
 # Session IDs against the openssl command, both ways (needs openssl 3).
 test-openssl:
-	$(GO) test -count=1 -tags openssl -run OpenSSL ./queue/transport
+	$(GO) test -count=1 -tags openssl -run OpenSSL ./queue/transport ./test/relay
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime=$(or $(BENCHTIME),1s) ./...

@@ -169,7 +169,8 @@ const help = `@NAME TEXT           write to a contact          #GROUP TEXT      
 /remove GROUP NAME   remove a member             /direct GROUP NAME   ask a member for a direct connection
 /accept              accept such a request       /decline             refuse it
 /list                conversations               /history [@|#]NAME   what was said
-/quit                end (the agent goes on)     names with spaces: write _ for each`
+/quit                end (the agent goes on)     names with spaces: write _ for each space;
+                                             names taken twice: what /list shows behind them`
 
 // verb is a typed command with its number of arguments.
 type verb struct {

@@ -108,7 +108,7 @@ var verbs = map[string]verb{
 			if c.Ended {
 				ended = " (ended)"
 			}
-			l.print("%s %s%s", c.Kind, c.Name, ended)
+			l.print("%s %s%s  %s", c.Kind, c.Name, ended, c.Ref)
 		}
 		return err
 	}},

@@ -9,6 +9,9 @@ import (
 	"github.com/coterie-im/coterie/queue"
 )
 
+// version is set by the linker (-X main.version=…); empty in plain builds.
+var version string
+
 func newVersion() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -31,8 +34,11 @@ func newVersion() *cobra.Command {
 	return c
 }
 
-// programVersion is that of the module, with the commit if the program was built from a checkout.
+// programVersion is what the linker has set, or else that of the module.
 func programVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

@@ -165,6 +165,10 @@ func TestFiles(t *testing.T) {
 	if !i.InUse || i.Counts != (store.Counts{Queues: 1}) || i.Bytes == 0 {
 		t.Fatalf("%+v", i)
 	}
+	must(t, s.Close())
+	if entries, err = os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Fatalf("%d files are left of a closed store, want it and its lock: %v", len(entries), err)
+	}
 	if _, err := Open(filepath.Join(dir, "missing", "relay.db"), Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("missing folder: %v", err)
 	}

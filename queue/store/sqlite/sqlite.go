@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"syscall"
@@ -146,6 +147,9 @@ func createFile(path string) error {
 		return err
 	}
 	defer f.Close()
+	if err := syncFolder(path); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -154,6 +158,15 @@ func createFile(path string) error {
 		return f.Chmod(info.Mode().Perm() & fs.FileMode(0o700))
 	}
 	return nil
+}
+
+// syncFolder makes it durable that a file exists.
+func syncFolder(path string) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // dataSource names the file with settings as the driver wants them.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/coterie-im/coterie/internal/keys"
@@ -26,10 +27,33 @@ type statements struct {
 
 func prepare(conn *sql.Conn) (*statements, error) {
 	s := &statements{}
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
+	for _, p := range s.all() {
+		var err error
+		if *p.stmt, err = conn.PrepareContext(background, p.text); err != nil {
+			return nil, errors.Join(fmt.Errorf("prepare statement: %w", err), s.close())
+		}
+	}
+	return s, nil
+}
+
+// close is needed before the connection is closed: with a statement left SQLite would keep it, and its log of changes.
+func (s *statements) close() (err error) {
+	for _, p := range s.all() {
+		if *p.stmt != nil {
+			err = errors.Join(err, (*p.stmt).Close())
+		}
+	}
+	return err
+}
+
+// statement is where a prepared statement is kept, and its text.
+type statement struct {
+	stmt **sql.Stmt
+	text string
+}
+
+func (s *statements) all() []statement {
+	return []statement{
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
@@ -44,13 +68,7 @@ func prepare(conn *sql.Conn) (*statements, error) {
 		{&s.deleteMessage, "DELETE FROM messages WHERE id = ?"},
 		{&s.deleteMessages, "DELETE FROM messages WHERE queue = ?"},
 		{&s.addCount, "UPDATE totals SET queues = queues + ?, messages = messages + ?"},
-	} {
-		var err error
-		if *p.stmt, err = conn.PrepareContext(background, p.text); err != nil {
-			return nil, fmt.Errorf("prepare statement: %w", err)
-		}
 	}
-	return s, nil
 }
 
 // changes is a transaction that is being written.
@@ -59,7 +77,7 @@ type changes struct {
 	queues, messages int64 // what the transaction adds to the totals
 }
 
-// exec runs a statement that must change exactly one row.
+// one runs a statement that must change exactly one row.
 func (c *changes) one(stmt *sql.Stmt, args ...any) error {
 	n, err := c.any(stmt, args...)
 	if err == nil && n != 1 {
@@ -172,10 +190,7 @@ func newReader(path string) (*reader, error) {
 	db.SetMaxOpenConns(readers())
 	db.SetMaxIdleConns(readers())
 	r := &reader{db: db}
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
+	for _, p := range []statement{
 		{&r.byRecipient, `SELECT id, sender, recipient_keys, sender_key, secret, mode, status, block_reason, notifier,
 			notifier_key, notifier_secret, used FROM queues WHERE recipient = ?`},
 		{&r.recipientOfSender, "SELECT recipient FROM queues WHERE sender = ?"},

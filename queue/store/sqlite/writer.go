@@ -143,8 +143,11 @@ func (w *writer) isClosed() bool {
 	return w.closed
 }
 
-func (w *writer) close() error {
-	return errors.Join(w.conn.Close(), w.db.Close())
+func (w *writer) close() (err error) {
+	if w.do != nil {
+		err = w.do.close()
+	}
+	return errors.Join(err, w.conn.Close(), w.db.Close())
 }
 
 func (w *writer) run() {

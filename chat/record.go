@@ -117,7 +117,10 @@ func (a *App) direct(b *store.Batch, e agent.Event, data *agent.DirectReady) ([]
 		return nil, err
 	}
 	c.Name = name
-	return []Update{{Conversation: &c}}, b.Update(c)
+	if err := b.Update(c); err != nil {
+		return nil, err
+	}
+	return appended(b, c, store.Message{Origin: fmt.Sprintf("event/%d", e.Seq), Notice: true, Text: "connected directly", Time: e.Time})
 }
 
 func (a *App) contactMessage(b *store.Batch, e agent.Event, data *agent.Message) ([]Update, error) {

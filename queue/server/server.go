@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coterie-im/coterie/queue"
@@ -106,6 +107,8 @@ type Server struct {
 	subscriptions *subscriptions
 	events        *events
 	notifications *notifications
+
+	storeErrorLogged atomic.Int64 // when, seconds since 1970
 
 	ctx       context.Context // of commands; ends when they are aborted
 	abort     context.CancelFunc

@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -218,6 +221,28 @@ func TestHandshakesAreBounded(t *testing.T) {
 		}
 		if passed := time.Since(begin); passed != time.Minute {
 			t.Fatalf("the connection was closed after %v", passed)
+		}
+	})
+}
+
+func TestFailuresOfTheStoreDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := store.NewMemory(0)
+		var log bytes.Buffer
+		r := startRelayInBubble(t, func(c *server.Config) {
+			c.Store, c.Log = storage, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		c := r.connect(t)
+		q := c.newInbox(queue.NEW{Mode: queue.ModeMessaging})
+		must(t, storage.Close())
+		for range 3 {
+			for range 50 {
+				c.wantErr(queue.StoreError("storage failed"), q.sender, unsigned, send("secret"))
+			}
+			time.Sleep(time.Minute)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 3 || !strings.Contains(log.String(), "failures=101") {
+			t.Fatalf("%d lines: %s", n, log.String())
 		}
 	})
 }

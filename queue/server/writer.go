@@ -179,10 +179,16 @@ func (w *blockWriter) flush() error {
 	return err
 }
 
+// storeErrorInterval is for how long one failure of the store is the only one in the log: a full disk fails every command.
+const storeErrorInterval = 10 // seconds
+
 // storeError is what the client gets for a failure of the store; the operator gets the details.
 func (s *Server) storeError(err error) queue.Error {
-	s.counters.storeErrors.Add(1)
-	s.config.Log.Error("store failed", "error", err)
+	failures := s.counters.storeErrors.Add(1)
+	now, last := s.config.Now().Unix(), s.storeErrorLogged.Load()
+	if (now < last || now >= last+storeErrorInterval) && s.storeErrorLogged.CompareAndSwap(last, now) {
+		s.config.Log.Error("store failed", "error", err, "failures", failures)
+	}
 	return queue.StoreError("storage failed")
 }
 

@@ -112,7 +112,7 @@ func (g *Group) loadDirect(k, v []byte) error {
 	for r.Len() > 0 {
 		p.direct = append(p.direct, directFrame{Tag: Tag(r.U8()), Payload: bytes.Clone(r.Str16())})
 	}
-	if r.Err() != nil {
+	if r.Err() != nil || len(p.direct) == 0 {
 		return ErrRecords
 	}
 	return nil

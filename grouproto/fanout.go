@@ -92,6 +92,7 @@ func (s *step) flushPeer(p *peer) {
 		return
 	}
 	s.touch(p)
+	s.rideReceipt(p)
 	var b bundle
 	for _, q := range p.out {
 		if !b.fits(q.frame) {

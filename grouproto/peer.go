@@ -227,7 +227,7 @@ func (g *Group) loadQueue(k, v []byte) error {
 		p.out = append(p.out, queued{due: readTime(r), purpose: purpose(r.U8()), frame: bytes.Clone(r.Str16())})
 	}
 	p.outKept = true
-	if r.Err() != nil {
+	if r.Err() != nil || len(p.out) == 0 {
 		return ErrRecords
 	}
 	return nil

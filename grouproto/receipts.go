@@ -58,6 +58,13 @@ func (s *step) receipts() {
 	}
 }
 
+// rideReceipt sends a receipt that is wanted along with something else, unless there was one a moment ago.
+func (s *step) rideReceipt(p *peer) {
+	if !p.receiptDue.IsZero() && s.main.status == StatusMember && !s.env.Now.Before(p.receiptLast.Add(s.receiptEvery())) {
+		s.postReceipt(p)
+	}
+}
+
 func (s *step) postReceipt(p *peer) {
 	s.touch(p)
 	p.receiptDue, p.receiptLast = time.Time{}, s.env.Now

@@ -25,6 +25,7 @@ type sim struct {
 	seq   int
 	nodes []*node
 	conns map[string]*simConn
+	refs  Ref
 
 	minDelay, maxDelay time.Duration
 	trace              func(*node, Input, Effect) // to look into a failure; nil otherwise
@@ -392,8 +393,7 @@ func (n *node) join(e JoinConn) {
 	if s.conns[e.Conn] != nil {
 		return
 	}
-	name := string(bytes.TrimPrefix(e.Link, []byte("link to ")))
-	their := s.conns[name]
+	their := s.conns[string(bytes.TrimPrefix(e.Link, []byte("link to ")))]
 	if their == nil {
 		s.t.Fatalf("%s joins a link that nobody made", n.name)
 	}

@@ -10,8 +10,9 @@ import (
 // events collects END and DELD, which are not urgent, so that a client whose hundred queues were taken over gets them in
 // one block. There is at most one for each subscription that ended.
 type events struct {
-	delay    time.Duration
-	counters *counters
+	delay         time.Duration
+	counters      *counters
+	subscriptions *subscriptions
 
 	mu      sync.Mutex
 	pending []pendingEvent // guarded by mu, like the rest
@@ -24,8 +25,8 @@ type pendingEvent struct {
 	answer  queue.Answer
 }
 
-func newEvents(delay time.Duration, c *counters) *events {
-	return &events{delay: delay, counters: c}
+func newEvents(delay time.Duration, c *counters, s *subscriptions) *events {
+	return &events{delay: delay, counters: c, subscriptions: s}
 }
 
 func (e *events) add(s *session, a queue.Answer) {
@@ -40,16 +41,19 @@ func (e *events) add(s *session, a queue.Answer) {
 	}
 }
 
-// flush hands everything to the sessions; those that have ended meanwhile ignore it.
+// flush hands everything to the sessions; those that have ended meanwhile ignore it. A session that has subscribed again
+// is not told about the end of what it has.
 func (e *events) flush() {
 	e.mu.Lock()
 	all := e.pending
 	e.pending, e.timer = nil, nil
 	e.mu.Unlock()
 	for i := range all {
-		all[i].session.out.push(item{event: &all[i].answer})
+		if p := &all[i]; !e.subscriptions.holds(p.session, p.answer.EntityID) {
+			p.session.out.push(item{event: &p.answer})
+			e.counters.events.Add(1)
+		}
 	}
-	e.counters.events.Add(int64(len(all)))
 }
 
 // stop drops what is pending.

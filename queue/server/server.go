@@ -140,7 +140,7 @@ func New(config Config) (*Server, error) {
 	}
 	s.ctx, s.abort = context.WithCancel(context.Background())
 	s.accepting, s.stop = context.WithCancel(s.ctx)
-	s.events = newEvents(config.EventDelay, &s.counters)
+	s.events = newEvents(config.EventDelay, &s.counters, s.subscriptions)
 	s.notifications = newNotifications(s)
 	s.work.Go(s.housekeeping)
 	return s, nil

@@ -118,6 +118,14 @@ func (s *subscriptions) remove(id queue.ID) *subscription {
 	return sub
 }
 
+// holds tells whether session is the subscriber of a queue or notifier.
+func (s *subscriptions) holds(session *session, id queue.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.recipients[id]
+	return sub != nil && sub.session == session || s.notifiers[id] == session
+}
+
 // leave ends a subscription whose connection has ended.
 func (s *subscriptions) leave(sub *subscription) {
 	s.mu.Lock()

@@ -111,6 +111,28 @@ func TestEventsAreCollected(t *testing.T) {
 	})
 }
 
+func TestNoEndOfWhatWasSubscribedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := startRelayInBubble(t, func(c *server.Config) { c.EventDelay = 10 * time.Second })
+		first, second := r.connect(t), r.connect(t)
+		q := first.subscribed()
+		b := first.newBell(q)
+		first.wantOK(b.id, b.key, queue.NSUB{})
+		for _, c := range []*client{second, first} {
+			c.wantOK(q.recipient, q.key, queue.SUB{})
+			c.wantOK(b.id, b.key, queue.NSUB{})
+		}
+		time.Sleep(11 * time.Second)
+		first.quiet()
+		for range 2 {
+			second.want(second.event().Response, queue.END{})
+		}
+		second.quiet()
+		second.wantOK(q.sender, unsigned, loud("hello"))
+		b.ring(first, q.receive(first, "hello"))
+	})
+}
+
 func TestNotificationsExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelayInBubble(t, func(c *server.Config) { c.NotifyTTL = time.Hour })

@@ -346,24 +346,34 @@ func TestHashesAreForgotten(t *testing.T) {
 		b.tx.Scan([]byte{prefix}, nil, func(_, _ []byte) bool { n++; return true })
 		return n
 	}
-	for i := range 6 {
-		a.send(fmt.Sprint(i))
+	send := func(n int) {
+		for i := range n {
+			a.send(fmt.Sprint(w.now.Unix(), " ", i))
+			w.run()
+		}
 	}
-	w.run()
-	if count(recordHash) != 6 || count(recordHashTime) != 6 {
-		t.Fatalf("%d and %d hashes", count(recordHash), count(recordHashTime))
+	send(hashListSize + 3)
+	if count(recordHash) != hashListSize+3 || count(recordHashList) != 1 || len(b.conn.hashes) != 3 {
+		t.Fatalf("%d hashes, %d lists", count(recordHash), count(recordHashList))
 	}
 	w.now = w.now.Add(historyExpiry)
-	a.send("later")
-	a.send("and later")
-	w.run()
-	if count(recordHash) != 2 || count(recordHashTime) != 2 {
-		t.Errorf("%d and %d hashes left", count(recordHash), count(recordHashTime))
+	send(hashListSize - 4)
+	if count(recordHashList) != 1 {
+		t.Errorf("%d lists", count(recordHashList))
+	}
+	send(1)
+	if count(recordHash) != hashListSize || count(recordHashList) != 1 {
+		t.Errorf("%d hashes left, %d lists", count(recordHash), count(recordHashList))
 	}
 	sent := 0
 	a.tx.Scan([]byte{recordSent}, nil, func(_, _ []byte) bool { sent++; return true })
-	if sent != 2 {
+	if sent != hashListSize-3 {
 		t.Errorf("%d sent messages are remembered", sent)
+	}
+	w.now = w.now.Add(historyExpiry)
+	send(hashListSize)
+	if count(recordHash) != hashListSize || count(recordHashList) != 1 {
+		t.Errorf("%d hashes left, %d lists", count(recordHash), count(recordHashList))
 	}
 }
 
@@ -426,5 +436,29 @@ func TestRetryNow(t *testing.T) {
 	w.answer = nil
 	a.must(Retry{})
 	w.run()
+	checkBodies(t, b, "body message")
+}
+
+// TestLateResultOfAnAcknowledgement: the relay has delivered the message again in a new session, so the acknowledgement in
+// the old one says nothing about it.
+func TestLateResultOfAnAcknowledgement(t *testing.T) {
+	w, a, b := connectedPair(t)
+	a.send("message")
+	for len(all[Message](b)) == 0 {
+		w.tickle()
+	}
+	b.client()
+	if len(b.todo) != 1 || b.todo[0].Name().kind != opAck {
+		t.Fatalf("under way: %v", b.todo)
+	}
+	old := b.todo[0]
+	b.todo = nil
+	q := b.relay.queues[0]
+	b.must(q.deliver())
+	b.must(OperationDone{old.Name()})
+	w.run()
+	if len(q.messages) != 0 {
+		t.Error("message stays at the relay")
+	}
 	checkBodies(t, b, "body message")
 }

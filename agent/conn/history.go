@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -10,7 +9,7 @@ import (
 	"github.com/coterie-im/coterie/queue"
 )
 
-// cleanup is how many expired records a step removes at most, of each kind. As a step adds at most one, it is enough.
+// cleanup is how many numbers of sent messages a new message may push out; more than one, so that it catches up.
 const cleanup = 4
 
 // incoming is a message that the client has not acknowledged.
@@ -145,23 +144,24 @@ func decodeSent(b []byte) (*sentMessage, error) {
 
 func sentName(number int64) []byte { return wire.AppendI64([]byte{recordSent}, number) }
 
-// rememberSent keeps a message's hash for its receipt, and forgets what is too old for one.
+// rememberSent keeps a client message's hash for its receipt.
 func (s *step) rememberSent(m *outgoing, hash [32]byte) {
 	if s.agent < agentReceipts {
 		return
 	}
 	s.env.Tx.Put(sentName(m.number), (&sentMessage{id: m.id, hash: hash, created: m.created}).append(nil))
-	var expired [][]byte
-	s.env.Tx.Scan([]byte{recordSent}, nil, func(name, value []byte) bool {
-		old, err := decodeSent(value)
-		if err != nil || s.now.Sub(old.created) < historyExpiry || len(expired) == cleanup {
-			return false
+}
+
+// forgetSent forgets sent messages that are too old for a receipt. Every message has a number, but only those of the
+// client, as long as there was no receipt, are kept.
+func (s *step) forgetSent() {
+	for range cleanup {
+		old := s.sentByNumber(s.sentFrom)
+		if s.sentFrom >= s.sentID || old != nil && s.now.Sub(old.created) < historyExpiry {
+			return
 		}
-		expired = append(expired, copied(name))
-		return true
-	})
-	for _, name := range expired {
-		s.env.Tx.Delete(name)
+		s.env.Tx.Delete(sentName(s.sentFrom))
+		s.sentFrom++
 	}
 }
 
@@ -234,28 +234,86 @@ func (s *step) sendOwed() {
 
 func hashName(h [32]byte) []byte { return append([]byte{recordHash}, h[:]...) }
 
-func hashTimeName(ms uint64, h []byte) []byte {
-	return append(wire.AppendU64([]byte{recordHashTime}, ms), h...)
+func hashListName(number uint64) []byte { return wire.AppendU64([]byte{recordHashList}, number) }
+
+// rememberHash keeps the hash of a received ratchet message. The hashes are also listed in the order in which they came,
+// at first in the state, then in a record for each full list, so that old ones are found without looking for them.
+func (s *step) rememberHash(h [32]byte) {
+	s.env.Tx.Put(hashName(h), nil)
+	s.hashes = append(s.hashes, h)
+	if len(s.hashes) < hashListSize {
+		return
+	}
+	s.env.Tx.Put(hashListName(s.hashListNext), (&hashList{s.now, s.hashes}).append(nil))
+	s.hashListNext++
+	s.hashes = nil
+	for range 2 { // more than come
+		s.forgetHashes()
+	}
 }
 
-// rememberHash keeps the hash of a received ratchet message, and forgets those that are too old.
-func (s *step) rememberHash(h [32]byte) {
-	ms := uint64(s.now.UnixMilli())
-	s.env.Tx.Put(hashName(h), wire.AppendU64(nil, ms))
-	s.env.Tx.Put(hashTimeName(ms, h[:]), nil)
-	expired := s.now.Add(-historyExpiry).UnixMilli()
-	var old [][]byte
-	s.env.Tx.Scan([]byte{recordHashTime}, nil, func(name, _ []byte) bool {
-		if len(name) != 41 || int64(binary.BigEndian.Uint64(name[1:])) > expired || len(old) == cleanup {
-			return false
-		}
-		old = append(old, copied(name))
-		return true
-	})
-	for _, name := range old {
-		s.env.Tx.Delete(name)
-		s.env.Tx.Delete(hashName([32]byte(name[9:])))
+// forgetHashes forgets the oldest full list if it is too old.
+func (s *step) forgetHashes() {
+	b, ok := s.env.Tx.Get(hashListName(s.hashListFirst))
+	if !ok {
+		return
 	}
+	l, err := decodeHashList(b)
+	switch {
+	case err != nil:
+		s.damaged(err)
+	case s.now.Sub(l.until) >= historyExpiry:
+		for _, h := range l.hashes {
+			s.env.Tx.Delete(hashName(h))
+		}
+		s.env.Tx.Delete(hashListName(s.hashListFirst))
+		s.hashListFirst++
+	}
+}
+
+// hashListSize is how many hashes make a full list.
+const hashListSize = 32
+
+// hashList is hashes that came one after the other.
+type hashList struct {
+	until  time.Time // when the last one came
+	hashes [][32]byte
+}
+
+const hashListFormat = 1
+
+func (l *hashList) append(dst []byte) []byte {
+	return appendHashes(appendTime(append(dst, hashListFormat), l.until), l.hashes)
+}
+
+// decodeHashList reads what append wrote; ErrDamaged for everything else.
+func decodeHashList(b []byte) (*hashList, error) {
+	r := wire.NewReader(b)
+	if r.U8() != hashListFormat {
+		return nil, fmt.Errorf("%w: unknown format of hashes", ErrDamaged)
+	}
+	l := &hashList{readTime(r), readHashes(r)}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("%w: hashes: %w", ErrDamaged, err)
+	}
+	return l, nil
+}
+
+func appendHashes(dst []byte, hashes [][32]byte) []byte {
+	dst = append(dst, byte(len(hashes)))
+	for _, h := range hashes {
+		dst = append(dst, h[:]...)
+	}
+	return dst
+}
+
+func readHashes(r *wire.Reader) (hashes [][32]byte) {
+	for range r.U8() {
+		var h [32]byte
+		r.Copy(h[:])
+		hashes = append(hashes, h)
+	}
+	return hashes
 }
 
 // knownHash tells whether a ratchet message was received before.

@@ -158,6 +158,7 @@ func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(numbe
 		m.body = s.env.Bodies.Add(p.body)
 		s.rememberSent(&m, hash)
 	}
+	s.forgetSent()
 	s.keep(q, &m)
 	q.queued++
 	return &m, nil

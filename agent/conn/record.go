@@ -17,8 +17,8 @@ const (
 	recordOutbox   = 'o' // slot, u64 ID: outgoing
 	recordReceived = 'm' // u64 ID: incoming, until the client acknowledges
 	recordSent     = 's' // u64 sender's number: sent client message, for receipts
-	recordHash     = 'h' // SHA-256 of a received ratchet message → u64 milliseconds
-	recordHashTime = 'x' // u64 milliseconds, SHA-256: the same by age
+	recordHash     = 'h' // SHA-256 of a received ratchet message, no value
+	recordHashList = 'x' // u64 number: the same, listed as they came
 	recordOwed     = 'v' // u64 ID: receipt that cannot be sent yet
 	recordRequest  = 'q' // u64 number: request at a contact address
 )
@@ -50,6 +50,9 @@ func (s *state) append(dst []byte) []byte {
 	dst = wire.AppendU32(wire.AppendU32(wire.AppendU32(dst, s.unacked), s.owed), s.requests)
 	dst = wire.AppendU64(dst, s.lastRequest)
 	dst = appendTime(append(dst, byte(s.deletion)), s.deleteBy)
+	dst = wire.AppendI64(dst, s.sentFrom)
+	dst = wire.AppendU64(wire.AppendU64(dst, s.hashListFirst), s.hashListNext)
+	dst = appendHashes(dst, s.hashes)
 	dst = append(dst, byte(len(s.receive)))
 	for i := range s.receive {
 		dst = s.receive[i].append(dst)
@@ -87,6 +90,9 @@ func decodeState(b []byte) (*state, error) {
 	s.requests, s.lastRequest = r.U32(), r.U64()
 	s.deletion = deletion(enum(r, byte(notDeleting), byte(deletingAfterDelivery)))
 	s.deleteBy = readTime(r)
+	s.sentFrom = r.I64()
+	s.hashListFirst, s.hashListNext = r.U64(), r.U64()
+	s.hashes = readHashes(r)
 	for range r.U8() {
 		s.receive = append(s.receive, readReceiveQueue(r))
 	}

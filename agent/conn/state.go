@@ -93,6 +93,11 @@ type state struct {
 	unacked uint32 // received messages that wait for the client
 	owed    uint32 // receipts that cannot be sent yet
 
+	sentFrom      int64      // sent messages with lower numbers are forgotten
+	hashes        [][32]byte // of received ratchet messages, the last ones
+	hashListFirst uint64     // number of the oldest record with earlier ones
+	hashListNext  uint64     // number of the next such record
+
 	requests    uint32 // unanswered, at a contact address
 	lastRequest uint64 // number of the last one
 

@@ -61,6 +61,9 @@ func storedConnections(t testing.TB) map[string]*kv.Memory {
 	w.run()
 	keep("connected, with a receipt", a)
 	s := a.conn.begin(a.env())
+	for i := range hashListSize {
+		s.rememberHash([32]byte{byte(i)})
+	}
 	s.owe(77, envelope.Receipt{Number: 3, Hash: make([]byte, 32), Info: []byte("later")})
 	s.resynced(ResyncRequired, nil)
 	s.delete(true)
@@ -173,6 +176,12 @@ func recode(kind byte, value []byte) ([]byte, error) {
 			return nil, err
 		}
 		return m.append(nil), nil
+	case recordHashList:
+		l, err := decodeHashList(value)
+		if err != nil {
+			return nil, err
+		}
+		return l.append(nil), nil
 	default: // hashes
 		return value, nil
 	}

@@ -152,6 +152,9 @@ func (s *step) ownChanges(old, now *oplog.State, admitted []*oplog.Op) {
 		}
 	case is && !now.Closed() && s.main.status != StatusMember:
 		s.main.status, s.main.graceEnd = StatusMember, time.Time{}
+		for _, p := range s.present() {
+			s.addPeer(p.key) // for its timers
+		}
 		s.notice(Restored{})
 	}
 }
@@ -219,9 +222,10 @@ func (s *step) writableNot() bool {
 	return err == oplog.ReasonUpgrade
 }
 
-// endings deletes the connections of members, or of oneself, whose grace is over.
+// endings deletes the connections of members, or of oneself, whose grace is over. Joining ends a day after the
+// invitation has expired: an inviter that comes later would not know it any more.
 func (s *step) endings() {
-	if s.due(s.main.graceEnd) {
+	if s.due(s.main.graceEnd) || s.main.status == StatusJoining && s.due(s.main.expiry.Add(Grace)) {
 		s.main.graceEnd = time.Time{}
 		s.main.status = StatusGone
 		for _, p := range s.everybody() {
@@ -246,6 +250,9 @@ func (s *step) dropAll(p *peer) {
 
 func (g *Group) wakeEndings(w *wake) {
 	w.add(g.main.graceEnd)
+	if g.main.status == StatusJoining {
+		w.add(g.main.expiry.Add(Grace))
+	}
 	for _, p := range g.peers {
 		if p.ended() && len(p.conns) > 0 {
 			w.add(p.endedAt.Add(Grace))

@@ -244,6 +244,10 @@ func (s *step) openHistory() {
 			c.noteAbsent(Range{0, older - 1}, noneNotForYou)
 		}
 		c.know(n)
+		if gone, ok := s.st.Removed(c.author); ok {
+			c.giveUp(Range{gone.Cut, ^uint64(0)}, noneNotKept)
+		}
+		s.progress(c.author)
 	}
 }
 

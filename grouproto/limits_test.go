@@ -424,3 +424,31 @@ func TestAtMostTwentyPairsAreOpenAtATime(t *testing.T) {
 	s.until(3*time.Hour, func() bool { return s.connected(s.nodes...) })
 	s.agree(s.nodes...)
 }
+
+func TestJoiningEndsWhenNobodyAnswers(t *testing.T) {
+	s := newSim(t, 52)
+	a, b := s.create("a", oplog.Symmetric()), s.node("b")
+	a.invite(b)
+	s.until(time.Minute, func() bool { return b.g != nil })
+	a.stop()
+	s.run(6 * 24 * time.Hour)
+	if b.g.Info().Status != StatusJoining {
+		t.Error("gave up too early")
+	}
+	if err := b.refused(Send{Body: []byte("x")}); !errors.Is(err, ErrJoining) {
+		t.Error(err)
+	}
+	before := b.g.Counts().Invitations
+	s.run(3 * 24 * time.Hour)
+	if b.g.Info().Status != StatusGone || len(eventsOf[Gone](b)) != 1 {
+		t.Error("still waits")
+	}
+	if n := b.g.Counts().Invitations; n-before > 60 {
+		t.Errorf("%d acceptances were sent", n)
+	}
+	a.start()
+	s.run(24 * time.Hour)
+	if len(eventsOf[Joined](b)) != 0 {
+		t.Error("joined what had ended")
+	}
+}

@@ -247,9 +247,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 			s.postOwnFront(p)
 		}
 	}
-	if p.paused == ReasonQuota {
-		s.resume(p)
-	}
+	s.resume(p)
 	s.newRoute()
 	s.forwardHeld(p)
 	s.sendWaitingDirect(p)

@@ -30,7 +30,7 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 	if s.env.Now.Sub(p.lastHeard) >= time.Minute {
 		p.lastHeard = s.env.Now
 	}
-	if p.paused == ReasonInactive {
+	if p.paused == ReasonInactive && !p.ended() {
 		s.resume(p)
 	}
 	for _, f := range frames {
@@ -202,11 +202,14 @@ func (s *step) judge(via, author Key, m *message) {
 // refuse drops a message whose author may not speak. If some of its heads are still unknown that may be wrong: it stays
 // missing, is asked for again and judged when more is known.
 func (s *step) refuse(via, author Key, m *message) {
-	if _, gone := s.st.Removed(author); gone || !s.everMember(author) {
+	if !s.everMember(author) {
 		return
 	}
+	_, gone := s.st.Removed(author)
 	c := s.chain(author)
 	switch {
+	case gone:
+		s.votedNone(author, via, vote{noneNotForYou, m.Number})
 	case len(s.log.Unknown(m.Heads)) > 0:
 		c.know(m.Number)
 		s.gapSeen(author)

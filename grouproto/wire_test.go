@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -93,8 +94,7 @@ func (f *fixed) hello() []byte {
 
 var update = os.Getenv("UPDATE_VECTORS") != ""
 
-// TestFrameVectors holds the bytes of every frame still. The vectors were made by this package from small numbers (see
-// testdata/README.md) and checked by hand against the layouts of docs/groups.md.
+// TestFrameVectors holds the bytes of every frame still; testdata/README.md says how they were made.
 func TestFrameVectors(t *testing.T) {
 	f := fixedMaterial(t)
 	got := map[string]string{
@@ -168,6 +168,20 @@ func TestFramesAreReadAsTheyWereWritten(t *testing.T) {
 		}
 		if row.Name != row.Tag.String() || row.Way == "" || row.Layout == "" {
 			t.Errorf("row %d of the table is incomplete", row.Tag)
+		}
+	}
+}
+
+// TestDocumentShowsTheTable keeps the frame table of docs/groups.md what the code says.
+func TestDocumentShowsTheTable(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "docs", "groups.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range Frames() {
+		line := fmt.Sprintf("\n| %d | %s | %s | %s |\n", row.Tag, row.Name, row.Way, row.Layout)
+		if !bytes.Contains(doc, []byte(line)) {
+			t.Errorf("docs/groups.md does not have this row:%s", line)
 		}
 	}
 }

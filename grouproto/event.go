@@ -103,11 +103,12 @@ type (
 		Value []byte
 	}
 	// MemberPaused says that sending to a member rests because its queue is full (QUOTA) or it has been silent for
-	// three weeks (inactive); MemberResumed that it goes on. GSTATE.
+	// three weeks (inactive). GSTATE.
 	MemberPaused struct {
 		Member Key
 		Reason Reason
 	}
+	// MemberResumed says that sending to a member goes on. GSTATE.
 	MemberResumed struct{ Member Key }
 	// CaughtUp says that nothing is known to be missing after something was. GSYNC.
 	CaughtUp struct{}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/agent/link"
+	"github.com/coterie-im/coterie/queue"
 
 	"pgregory.net/rapid"
 )
@@ -461,4 +462,38 @@ func TestLateResultOfAnAcknowledgement(t *testing.T) {
 		t.Error("message stays at the relay")
 	}
 	checkBodies(t, b, "body message")
+}
+
+// TestBodiesAreMadeInOtherGoroutines makes bodies while the connection goes on.
+func TestBodiesAreMadeInOtherGoroutines(t *testing.T) {
+	w, a, b := connectedPair(t)
+	var made []chan []byte
+	for i := range 4 {
+		a.must(Send{Body: fmt.Append(nil, "message ", i)})
+		op := a.todo[0].(Deliver)
+		a.todo = nil
+		for range 2 {
+			c := make(chan []byte, 1)
+			made = append(made, c)
+			go func() {
+				body, err := op.Body()
+				if err != nil {
+					t.Error(err)
+				}
+				c <- body
+			}()
+		}
+		a.must(OperationDone{op.Name()})
+		b.send(fmt.Sprint(i))
+		w.run()
+	}
+	for i := 0; i < len(made); i += 2 {
+		first, second := <-made[i], <-made[i+1]
+		if !bytes.Equal(first, second) {
+			t.Error("bodies of one message differ")
+		}
+		b.relay.queues[0].accept(queue.Message{Body: first})
+	}
+	w.run()
+	checkBodies(t, b, "message 0", "message 1", "message 2", "message 3")
 }

@@ -12,9 +12,9 @@ import (
 type Effect interface{ effect() }
 
 // Operation is a command for a relay. Its result comes back as an input with the same Op: QueueCreated for NewQueue,
-// OperationDone for the others, OperationFailed. The core never has two operations open on one queue and purpose, and
-// repeats failed ones itself, with intervals. Doing an operation twice is harmless, except that NewQueue then leaves a
-// queue that nobody uses.
+// OperationDone for the others, OperationFailed. The core repeats failed ones itself, with intervals, and has at most one
+// SEND under way for each queue of the peer. Doing an operation twice is harmless, except that NewQueue then leaves a
+// queue that nobody uses. Results that nobody waits for any more are ignored.
 type Operation interface {
 	Effect
 	Name() Op

@@ -53,8 +53,9 @@ type Send struct {
 }
 
 // AckMessage tells that the client has finished with a Message or Receipts event: the relay may forget it and deliver the
-// next. With Receipt set, a receipt with ReceiptInfo goes to the peer, if the peer's version knows receipts. Refused with
-// CodeNotFound if nothing with that ID waits, CodeProhibited for a receipt of a receipt, CodeLarge.
+// next. With Receipt set, a receipt with ReceiptInfo goes to the peer, if the peer's version knows receipts; before the
+// connection is made it waits. Refused with CodeNotFound if nothing with that ID waits, CodeProhibited for a receipt of a
+// receipt, CodeLarge.
 type AckMessage struct {
 	ID          int64
 	Receipt     bool

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/conn"
@@ -281,6 +282,12 @@ func (a *Agent) waitLink(ctx context.Context, id ConnectionID) (string, error) {
 	case r := <-ready:
 		return r.link, r.err
 	case <-ctx.Done():
+		a.post(func(t *turn) error {
+			t.onCommit(func() {
+				t.loop.links[id] = slices.DeleteFunc(t.loop.links[id], func(c chan<- linkResult) bool { return c == ready })
+			})
+			return nil
+		})
 		return "", ctx.Err()
 	case <-a.closing:
 		return "", ErrClosed

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/coterie-im/coterie/agent/conn"
@@ -367,21 +368,26 @@ func parseLink(text string) (link.Request, error) {
 	return request, nil
 }
 
-// evict drops the cores that were not used for longest, between transactions.
-func (t *turn) evict() {
-	l := &t.loop
-	l.turns++
-	if len(l.conns) <= maxCachedConns {
-		return
-	}
-	var idle []*connEntry
-	for _, e := range l.conns {
-		if e.open == 0 {
-			idle = append(idle, e)
+// evict drops the cores that were not used for longest, between transactions: a quarter of them, so that it is not done
+// all the time. Connections with operations under way stay, because only their cores know what is.
+func (a *Agent) evict(maxConns, maxGroups int) {
+	l := &a.loop
+	if len(l.conns) > maxConns {
+		var idle []*connEntry
+		for _, e := range l.conns {
+			if e.open == 0 {
+				idle = append(idle, e)
+			}
+		}
+		slices.SortFunc(idle, func(a, b *connEntry) int { return cmp.Compare(a.used, b.used) })
+		for _, e := range idle[:min(len(idle), 1+maxConns/4)] {
+			delete(l.conns, e.id)
 		}
 	}
-	slices.SortFunc(idle, func(a, b *connEntry) int { return cmp.Compare(a.used, b.used) })
-	for _, e := range idle[:min(len(idle), len(l.conns)-maxCachedConns*3/4)] {
-		delete(l.conns, e.id)
+	if len(l.groups) > maxGroups {
+		groups := slices.SortedFunc(maps.Values(l.groups), func(a, b *groupEntry) int { return cmp.Compare(a.used, b.used) })
+		for _, g := range groups[:1+maxGroups/4] {
+			delete(l.groups, g.id)
+		}
 	}
 }

@@ -362,3 +362,21 @@ func TestJoinBudget(t *testing.T) {
 		}
 	}
 }
+
+// Cores that are dropped from memory come back when they are needed.
+func TestGroupWithoutMemory(t *testing.T) {
+	c := newCircle(t, GroupOptions{}, newAgents(t, startRelay(t), "alice", "bob", "cathy")...)
+	for i := range 6 {
+		for _, a := range c.agents {
+			must(t, do(t.Context(), a.Agent, func(t *turn) error {
+				t.onCommit(func() {
+					for range 10 {
+						t.evict(0, 0)
+					}
+				})
+				return nil
+			}))
+		}
+		c.say(i%3, fmt.Sprint("message ", i))
+	}
+}

@@ -14,6 +14,10 @@ const (
 	maxBatch  = 256  // tasks that share a transaction
 	bootBatch = 64   // connections that are loaded in one transaction after Open
 
+	// lazyDelay is how long results wait for something else to share a commit with, and maxLazy how many.
+	lazyDelay = 100 * time.Millisecond
+	maxLazy   = 64
+
 	firstStoreRetry = 100 * time.Millisecond // after a failed transaction with something that must not be lost
 	lastStoreRetry  = time.Minute
 )
@@ -26,6 +30,8 @@ type task struct {
 	// done is told the result once, after the transaction. It must not block. Nil for inputs that must not be lost: they
 	// are tried again until the store works.
 	done func(error)
+	// lazy says that nothing waits for the task: it may be done a little later, with others.
+	lazy bool
 }
 
 // loop is the state of the agent's one goroutine.
@@ -45,6 +51,8 @@ type loop struct {
 	relays   map[string]queue.Server              // configured ones, with their passwords
 
 	boot     []func(*turn) // what is left to load after Open
+	lazy     []task        // tasks that wait for others
+	lazyAt   time.Time     // until when
 	lost     []task        // inputs whose transaction failed
 	retryAt  time.Time     // when lost are tried again
 	retry    time.Duration
@@ -62,7 +70,7 @@ func (a *Agent) run() {
 	closing := a.closing
 	for {
 		l := &a.loop
-		if l.draining && len(l.inflight) == 0 && len(l.lost) == 0 && len(a.inbox) == 0 {
+		if l.draining && len(l.inflight) == 0 && len(l.lost) == 0 && len(l.lazy) == 0 && len(a.inbox) == 0 {
 			select {
 			case <-a.settled:
 			default:
@@ -79,6 +87,9 @@ func (a *Agent) run() {
 		}
 		select {
 		case first := <-a.inbox:
+			if a.put(first) {
+				continue
+			}
 			a.transact(a.drain(first))
 			if len(l.boot) > 0 {
 				a.transact([]task{a.nextBoot()})
@@ -100,9 +111,25 @@ func (a *Agent) run() {
 	}
 }
 
-// drain takes what waits in the inbox, up to a batch.
+// put lets a lazy task wait, if it can; false if it must be done now.
+func (a *Agent) put(k task) bool {
+	l := &a.loop
+	if !k.lazy || l.draining || len(l.lazy) >= maxLazy {
+		return false
+	}
+	l.lazy = append(l.lazy, k)
+	if l.lazyAt.IsZero() {
+		l.lazyAt = time.Now().Add(lazyDelay)
+	}
+	return true
+}
+
+// drain takes what waits, up to a batch.
 func (a *Agent) drain(first task) []task {
-	batch := append(a.due(), first)
+	a.loop.lazyAt = time.Time{}
+	batch := append(a.due(), a.loop.lazy...)
+	batch = append(batch, first)
+	a.loop.lazy = nil
 	for len(batch) < maxBatch {
 		select {
 		case next := <-a.inbox:
@@ -131,10 +158,10 @@ func (a *Agent) refuse() {
 // nextWake tells when something is due by itself; zero: never.
 func (a *Agent) nextWake() time.Time {
 	if a.loop.draining {
-		return a.loop.retryAt
+		return earlier(a.loop.retryAt, a.loop.lazyAt)
 	}
 	at := earlier(a.loop.wakes.next(), a.loop.retryAt)
-	return earlier(at, a.loop.cleanAt)
+	return earlier(earlier(at, a.loop.cleanAt), a.loop.lazyAt)
 }
 
 func earlier(x, y time.Time) time.Time {
@@ -151,6 +178,10 @@ func (a *Agent) due() (batch []task) {
 	if len(l.lost) > 0 && !now.Before(l.retryAt) {
 		batch = append(batch, l.lost...)
 		l.lost, l.retryAt = nil, time.Time{}
+	}
+	if len(l.lazy) > 0 && !now.Before(l.lazyAt) {
+		batch = append(batch, l.lazy...)
+		l.lazy, l.lazyAt = nil, time.Time{}
 	}
 	if l.draining {
 		return batch
@@ -263,7 +294,8 @@ func (t *turn) release() {
 	if t.event > 0 {
 		t.tail.grow(t.event)
 	}
-	t.evict()
+	t.loop.turns++
+	t.evict(maxCachedConns, maxCachedGroups)
 }
 
 // forget drops the cores of a failed transaction, and has them loaded again, so that operations that the failure held
@@ -343,9 +375,11 @@ func do(ctx context.Context, a *Agent, f func(t *turn) error) error {
 }
 
 // post hands an input to the loop that must not be lost.
-func (a *Agent) post(run func(t *turn) error) {
+func (a *Agent) post(run func(t *turn) error) { a.postTask(task{run: run}) }
+
+func (a *Agent) postTask(k task) {
 	select {
-	case a.inbox <- task{run: run}:
+	case a.inbox <- k:
 	case <-a.done:
 	}
 }

@@ -66,6 +66,9 @@ func (t *turn) clean() error {
 	for _, k := range old {
 		t.drop(k)
 	}
-	t.onCommit(func() { t.loop.cleanAt = t.now.Add(cleanInterval) })
+	t.onCommit(func() {
+		t.loop.cleanAt = t.now.Add(cleanInterval)
+		t.closeIdle()
+	})
 	return nil
 }

@@ -33,6 +33,8 @@ type session struct {
 	wanted  []client.Queue            // to be subscribed after this transaction
 	failing map[ConnectionID]struct{} // with operations that the relay's absence has put off
 
+	used bool // since the last look for idle sessions
+
 	mu      sync.Mutex
 	jobs    []job // guarded by mu
 	workers int   // guarded by mu
@@ -64,12 +66,13 @@ type job struct {
 func (a *Agent) session(server queue.Server) *session {
 	key := relayKey(server)
 	if s, ok := a.loop.sessions[key]; ok {
+		s.used = true
 		return s
 	}
 	if configured, ok := a.loop.relays[key]; ok {
 		server = configured
 	}
-	s := &session{agent: a, server: server, queues: map[queue.ID]*ownedQueue{}, failing: map[ConnectionID]struct{}{}}
+	s := &session{agent: a, server: server, used: true, queues: map[queue.ID]*ownedQueue{}, failing: map[ConnectionID]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.relay = a.config.relay(server)
 	a.loop.sessions[key] = s
@@ -103,6 +106,22 @@ func (a *Agent) closeSessions() {
 		case <-all:
 			return
 		}
+	}
+}
+
+// closeIdle ends sessions that have no queues and were not used since it was called last.
+func (a *Agent) closeIdle() {
+	for key, s := range a.loop.sessions {
+		s.mu.Lock()
+		busy := s.used || s.workers > 0 || len(s.queues) > 0
+		s.mu.Unlock()
+		s.used = false
+		if busy {
+			continue
+		}
+		delete(a.loop.sessions, key)
+		s.cancel()
+		go s.relay.Close() // waits for the network
 	}
 }
 
@@ -202,26 +221,31 @@ func (s *session) work() {
 		s.jobs = s.jobs[1:]
 		s.mu.Unlock()
 		result := execute(s.ctx, s.relay, s.server, j.op)
-		s.agent.post(func(t *turn) error {
-			t.noteResult(s, j, result)
-			return t.operated(j.conn, j.op, result)
+		_, acknowledged := j.op.(conn.AckQueue)
+		s.agent.postTask(task{
+			run: func(t *turn) error {
+				t.noteResult(s, j, result)
+				return t.operated(j.conn, j.op, result)
+			},
+			lazy: acknowledged, // an acknowledgement that is forgotten is repeated
 		})
 	}
 }
 
 // noteResult counts what was done, and remembers whom to wake when the relay is back.
 func (t *turn) noteResult(s *session, j job, result conn.Input) {
-	t.onCommit(func() {
-		failed, ok := result.(conn.OperationFailed)
-		switch {
-		case !ok:
-			if e, ok := t.loop.conns[j.conn]; ok {
-				t.count(&e.meta, j.op)
-			}
-		case failed.Class == conn.Temporary || failed.Class == conn.Host:
-			s.failing[j.conn] = struct{}{}
+	failed, refused := result.(conn.OperationFailed)
+	if refused {
+		if failed.Class == conn.Temporary || failed.Class == conn.Host {
+			t.onCommit(func() { s.failing[j.conn] = struct{}{} })
 		}
-	})
+		return
+	}
+	var meta connMeta
+	if e, err := t.conn(j.conn); err == nil {
+		meta = e.meta
+	}
+	t.onCommit(func() { t.count(&meta, j.op) })
 }
 
 // listen hands the relay's events to the loop.
@@ -284,10 +308,12 @@ func (t *turn) relayEvent(s *session, event client.Event) error {
 	case client.Subscribed:
 		t.queuesChanged(s, ev.Queues, queueUp)
 	case client.Disconnected:
-		t.log.Info("relay disconnected", "error", ev.Err)
+		_, code := classify(ev.Err)
+		t.log.Info("relay disconnected", "code", code)
 		t.queuesChanged(s, slices.Collect(maps.Keys(s.queues)), queueDown)
 	case client.Unreachable:
-		t.log.Info("relay unreachable", "error", ev.Err, "retry", ev.Retry)
+		_, code := classify(ev.Err)
+		t.log.Info("relay unreachable", "code", code, "retry", ev.Retry)
 		t.queuesChanged(s, slices.Collect(maps.Keys(s.queues)), queueDown)
 	case client.Refused:
 		t.queueRefused(s, ev.Queue, ev.Err)

@@ -28,7 +28,7 @@ func must(t testing.TB, err error) {
 
 // entry is something that the relay was made to do.
 type entry struct {
-	what   string // NEW, secure (KEY or SKEY), SEND (taken), full (SEND refused), DEL
+	what   string // NEW, secure (KEY or SKEY), SEND (taken), full (SEND refused), ACK
 	queue  queue.ID
 	mode   queue.Mode
 	key    keys.Public
@@ -61,12 +61,12 @@ func (t *tap) when(f func(entry)) {
 	t.after = f
 }
 
-// of returns what happened to a queue, by its recipient's ID.
+// of returns what happened to a queue, by its recipient's ID, but for acknowledgements.
 func (t *tap) of(id queue.ID) (all []entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range t.entries {
-		if e.queue == id {
+		if e.queue == id && e.what != "ACK" {
 			all = append(all, e)
 		}
 	}
@@ -116,6 +116,14 @@ func (t *tap) Send(ctx context.Context, recipient queue.ID, m store.Message) (st
 	return s, c, err
 }
 
+func (t *tap) Ack(ctx context.Context, recipient, message queue.ID) (int, *store.Commit, error) {
+	rest, c, err := t.Store.Ack(ctx, recipient, message)
+	if err == nil {
+		t.note(entry{what: "ACK", queue: recipient})
+	}
+	return rest, c, err
+}
+
 // wires are the connections that an agent has made.
 type wires struct {
 	mu    sync.Mutex
@@ -151,11 +159,13 @@ type scene struct {
 	wires *wires
 	ours  *world.Agent
 	at    int // how many events were read
+
+	keySet map[queue.ID]int // how often the peer has set keys without need
 }
 
 func newScene(t testing.TB) *scene {
 	t.Helper()
-	s := &scene{t: t, tap: &tap{}, wires: &wires{}}
+	s := &scene{t: t, tap: &tap{}, wires: &wires{}, keySet: map[queue.ID]int{}}
 	s.relay = world.StartRelay(t, func(c *server.Config) {
 		s.tap.Store = c.Store
 		c.Store = s.tap

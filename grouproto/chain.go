@@ -75,7 +75,7 @@ func (c *chain) settle(r Range) {
 		}
 	}
 	c.gaps = gaps
-	if len(c.gaps) > maxGaps {
+	for len(c.gaps) > maxGaps {
 		oldest := c.gaps[0]
 		c.gaps = c.gaps[1:]
 		c.noteAbsent(oldest, noneNotKept)
@@ -113,7 +113,12 @@ func (c *chain) noteAbsent(r Range, why uint8) {
 			c.absent = slices.Delete(c.absent, i, i+1)
 		}
 	}
-	if len(c.absent) > maxAbsent {
+	c.limitAbsent()
+}
+
+// limitAbsent joins the oldest absences beyond maxAbsent; what lies between two of them is not looked for again.
+func (c *chain) limitAbsent() {
+	for len(c.absent) > maxAbsent {
 		c.absent[1] = absence{Range{c.absent[0].Range.From, c.absent[1].Range.To}, noneNotKept}
 		c.absent = c.absent[1:]
 	}
@@ -135,6 +140,31 @@ func (c *chain) appear(n uint64) {
 		}
 	}
 	c.absent = out
+	c.limitAbsent()
+}
+
+// forgetBeyond forgets the numbers from n on as far as nothing of them has come: their author has not written them yet,
+// whoever named them. They are news when it does.
+func (c *chain) forgetBeyond(n uint64) {
+	for c.top > n {
+		k, j := len(c.gaps)-1, len(c.absent)-1
+		switch {
+		case k >= 0 && c.gaps[k].To == c.top-1:
+			if c.top = max(n, c.gaps[k].From); c.top == c.gaps[k].From {
+				c.gaps = c.gaps[:k]
+			} else {
+				c.gaps[k].To = c.top - 1
+			}
+		case j >= 0 && c.absent[j].Range.To == c.top-1 && c.absent[j].Why != noneNotKept:
+			if c.top = max(n, c.absent[j].Range.From); c.top == c.absent[j].Range.From {
+				c.absent = c.absent[:j]
+			} else {
+				c.absent[j].Range.To = c.top - 1
+			}
+		default:
+			return
+		}
+	}
 }
 
 // reopen makes a settled number missing again: what was held for it is not what the author wrote.

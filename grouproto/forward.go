@@ -145,7 +145,7 @@ func (s *step) toForward(from *peer, f *invMemFrame) {
 		case q.ready() != nil:
 			s.forward(q, from, o)
 		default:
-			s.hold(&heldOffer{offer: o})
+			s.hold(&heldOffer{offer: o, via: from.key})
 		}
 	}
 }
@@ -190,7 +190,9 @@ func (s *step) forwarded(via *peer, f *memInvFrame) {
 	}
 	if p := s.peers[f.Offer.Initiator]; p == nil {
 		// Its add waits for operations that we lack.
-		s.hold(&heldOffer{offer: f.Offer, card: f.Card})
+		if f.Offer.verify(s.id) {
+			s.hold(&heldOffer{offer: f.Offer, card: f.Card, via: via.key})
+		}
 		return
 	}
 	s.offered(&f.Offer)
@@ -209,6 +211,11 @@ func (s *step) offered(o *offer) {
 		s.warn(WarnHello, p.key)
 		return
 	}
+	if s.attempts(p) >= 2*MaxAttempts {
+		s.warnLimit(p)
+		return // it is repeated by its initiator
+	}
+	p.attemptsNum++
 	for c := p.offering(); c != nil; c = p.offering() {
 		s.dropConn(p, c)
 	}
@@ -280,26 +287,27 @@ func (s *step) needed(from *peer, f *needFrame) {
 type heldOffer struct {
 	offer offer
 	card  []byte
+	via   Key // who handed it over
 }
 
 func (h *heldOffer) recordKey() []byte {
 	return record('h', h.offer.Initiator[:], h.offer.Responder[:])
 }
 
-// hold keeps an offer; a newer one of the same pair replaces it. Beyond MaxHeldOffers of one initiator it is dropped:
-// the initiator repeats it.
+// hold keeps an offer; a newer one of the same pair replaces it. Beyond MaxHeldOffers that one member handed over it is
+// dropped: the initiator repeats it.
 func (s *step) hold(h *heldOffer) {
+	s.takeHeld(func(o *offer) bool { return s.due(unix(o.Expiry)) })
 	n := 0
 	for i, x := range s.held {
-		if x.offer.Initiator != h.offer.Initiator {
-			continue
-		}
-		if x.offer.Responder == h.offer.Responder {
+		if x.offer.Initiator == h.offer.Initiator && x.offer.Responder == h.offer.Responder {
 			s.held[i] = h
 			s.putHeld(h)
 			return
 		}
-		n++
+		if x.via == h.via {
+			n++
+		}
 	}
 	if n >= MaxHeldOffers || len(s.held) >= 16*MaxHeldOffers {
 		return
@@ -309,7 +317,7 @@ func (s *step) hold(h *heldOffer) {
 }
 
 func (s *step) putHeld(h *heldOffer) {
-	b := h.offer.append([]byte{recordVersion})
+	b := h.offer.append(append([]byte{recordVersion}, h.via[:]...))
 	s.env.Tx.Put(h.recordKey(), wire.AppendStr16(b, h.card))
 }
 
@@ -318,7 +326,7 @@ func (g *Group) loadHeldOffer(_, v []byte) error {
 	if r.U8() != recordVersion {
 		return ErrRecords
 	}
-	h := &heldOffer{offer: readOffer(r), card: bytes.Clone(r.Str16())}
+	h := &heldOffer{via: readKey(r), offer: readOffer(r), card: bytes.Clone(r.Str16())}
 	if r.Done() != nil {
 		return ErrRecords
 	}

@@ -120,7 +120,9 @@ func (o *offer) verify(group GroupID) bool { return verify(o.Initiator, o.text(g
 
 func readOffer(r *wire.Reader) offer {
 	o := offer{Initiator: readKey(r), Responder: readKey(r), Attempt: r.U32(), Expiry: r.I64()}
-	o.Link = bytes.Clone(r.Str16())
+	if o.Link = bytes.Clone(r.Str16()); len(o.Link) > MaxLink {
+		r.Fail("link too long")
+	}
 	r.Copy(o.Signature[:])
 	return o
 }

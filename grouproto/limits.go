@@ -85,8 +85,10 @@ func (s *step) mayAsk(p *peer) bool {
 }
 
 const (
-	relayBurst = 512 // offers and G_NEED of one peer that are passed on at once
-	relayRate  = 1.0 // and per second; what is dropped is repeated by its sender
+	warnBurst  = 8         // warnings of one kind about one member told at once
+	warnRate   = 1 / 600.0 // and per second
+	relayBurst = 512       // offers and G_NEED of one peer that are passed on at once
+	relayRate  = 1.0       // and per second; what is dropped is repeated by its sender
 )
 
 // mayRelay tells whether something else of a peer is passed on now.

@@ -15,10 +15,11 @@ type wantedOp struct {
 }
 
 const (
-	mostWantedOps = 1000
-	mostOpTries   = 8                // of one operation, before it has to be named again
-	opsPerAnswer  = 4 * MaxFrames    // bytes of operations that answer one G_WANT
-	spreadWait    = 60 * time.Second // after which an own add goes to those whom no offer took it to
+	mostWantedOps    = 1000
+	mostWantedOfPeer = 100              // of these, operations that one member named
+	mostOpTries      = 8                // of one operation, before it has to be named again
+	opsPerAnswer     = 4 * MaxFrames    // bytes of operations that answer one G_WANT
+	spreadWait       = 60 * time.Second // after which an own add goes to those whom no offer took it to
 )
 
 // addOps admits operations that a peer handed over and does what follows from them.
@@ -137,7 +138,7 @@ func (s *step) noteHeads(p *peer, heads []OpID) {
 func (s *step) wantOp(p *peer, id OpID, at time.Time) {
 	w := s.wantOps[id]
 	if w == nil {
-		if len(s.wantOps) >= mostWantedOps {
+		if len(s.wantOps) >= mostWantedOps || s.wantedOf(p.key) >= mostWantedOfPeer {
 			return
 		}
 		w = &wantedOp{askAt: at}
@@ -147,6 +148,16 @@ func (s *step) wantOp(p *peer, id OpID, at time.Time) {
 	if w.tries == 0 && at.Before(w.askAt) {
 		w.askAt = at
 	}
+}
+
+// wantedOf is how many operations are wanted because of a member.
+func (g *Group) wantedOf(k Key) (n int) {
+	for _, w := range g.wantOps {
+		if w.from == k {
+			n++
+		}
+	}
+	return n
 }
 
 // askForOps asks for operations that have been missing long enough: first whoever named them, then others.

@@ -88,15 +88,21 @@ func (s *step) mayBegin(p *peer) bool {
 		p.retryAt = p.replacedAt.Add(replaceEvery)
 		return false
 	}
-	if s.env.Now.Sub(p.attemptsDay) >= 24*time.Hour {
-		p.attemptsDay, p.attemptsNum = s.env.Now, 0
-	}
-	if p.attemptsNum >= MaxAttempts {
+	if s.attempts(p) >= MaxAttempts {
 		s.wait(p, ReasonLimit)
 		p.retryAt = p.attemptsDay.Add(24 * time.Hour)
 		return false
 	}
 	return true
+}
+
+// attempts returns how many connections with a member were begun, from either side, in a day that begins with the first
+// of them. Joining stops at twice of what the other side may offer, because its day may be another one.
+func (s *step) attempts(p *peer) uint16 {
+	if s.env.Now.Sub(p.attemptsDay) >= 24*time.Hour {
+		p.attemptsDay, p.attemptsNum = s.env.Now, 0
+	}
+	return p.attemptsNum
 }
 
 // begin makes a connection request with a new attempt: I0.

@@ -123,7 +123,8 @@ type peer struct {
 	relays   bucket   // offers and G_NEED that it wants passed on
 	copies   bucket   // bytes of G_FWD to it
 	warned   time.Time
-	delayedN uint32 // serial of its next delayed frame
+	warnings [WarnCard + 1]bucket // about it, by kind
+	delayedN uint32               // serial of its next delayed frame
 	delayed  int
 }
 
@@ -243,7 +244,7 @@ func (p *peer) conn(name string) *pairConn {
 	return nil
 }
 
-// ready returns the newest connection on which frames flow both ways; nil if there is none.
+// ready returns the newest connection over which frames can be sent and both hellos were good; nil if there is none.
 func (p *peer) ready() *pairConn {
 	for i := len(p.conns) - 1; i >= 0; i-- {
 		if c := p.conns[i]; c.state == connReady && !c.broken {

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	peerBurst   = 120 // G_MSG and G_OPS of one peer taken at once
-	peerRate    = 1.0 // and per second
-	mostDelayed = 512 // of one peer that are kept for later
-	mostHeld    = 256 // messages whose heads are not known, all members together
+	peerBurst      = 120 // G_MSG and G_OPS of one peer taken at once
+	peerRate       = 1.0 // and per second
+	mostDelayed    = 512 // of one peer that are kept for later
+	mostHeld       = 256 // messages whose heads are not known, all members together
+	mostHeldOfPeer = 64  // of these, messages that one member sent
 )
 
 // body takes an agent message of a pair connection: one or more frames.
@@ -185,6 +186,7 @@ func (s *step) judge(via, author Key, m *message) {
 			return
 		}
 		c.appear(m.Number)
+		c.forgetBeyond(m.Number + 1)
 	}
 	fixed, isFixed := c.fixedHash(m.Number)
 	if isFixed && fixed != id.Hash && via != author {
@@ -195,7 +197,19 @@ func (s *step) judge(via, author Key, m *message) {
 	if prev, ok := s.loadMessage(author, m.Number-1); ok && m.Number > 0 {
 		k.depth = max(k.depth, prev.depth+1)
 	}
-	s.build(k)
+	if told, ok := loadKept(s.env.Tx, 'v', author, m.Number); ok && told.vouched {
+		// A copy with another content was told and then not confirmed.
+		k.received, k.position = told.received, told.position
+		s.build(k, told.position >= s.main.first)
+		if k.id.Hash == told.id.Hash {
+			s.warn(WarnEquivocation, author)
+			s.notice(MessageConfirmed{k.id})
+		} else {
+			s.notice(MessageReplaced{k.stored()})
+		}
+		return
+	}
+	s.build(k, false)
 	s.notice(MessageReceived{k.stored()})
 }
 
@@ -222,13 +236,17 @@ func (s *step) refuse(via, author Key, m *message) {
 	}
 }
 
-// build stores a message and notes what it says about others.
-func (s *step) build(k *kept) {
+// build stores a message and notes what it says about others. A placed one has its position already.
+func (s *step) build(k *kept, placed bool) {
 	m, author := k.message, k.id.Author
 	c := s.chain(author)
 	c.unfix(m.Number)
 	c.settle(Range{m.Number, m.Number})
-	s.keep(k)
+	if placed {
+		s.putKept('m', k)
+	} else {
+		s.keep(k)
+	}
 	s.addTip(k.id, m)
 	for _, parent := range m.Parents {
 		s.refers(parent, k.via)
@@ -386,15 +404,29 @@ func (s *step) holdMessage(via, author Key, m *message) {
 	if slices.ContainsFunc(s.waiting, func(h *heldMessage) bool { return h.author == author && h.message.Number == m.Number }) {
 		return
 	}
-	if len(s.waiting) >= mostHeld {
+	if len(s.waiting) >= mostHeld || s.heldOf(via) >= mostHeldOfPeer {
 		s.warnLimit(s.peers[via])
-		return // a gap that will be asked for
+		if s.mayExist(MessageID{Author: author, Number: m.Number}) {
+			s.chain(author).know(m.Number)
+			s.gapSeen(author)
+		}
+		return
 	}
 	s.main.serial++
 	h := &heldMessage{serial: s.main.serial, via: via, author: author, message: m, until: s.env.Now.Add(headsWait)}
 	s.waiting = append(s.waiting, h)
 	b := appendTime(append(append([]byte{recordVersion}, via[:]...), author[:]...), h.until)
 	s.env.Tx.Put(numberKey('w', h.serial), m.append(b))
+}
+
+// heldOf is how many messages that a member sent wait.
+func (g *Group) heldOf(k Key) (n int) {
+	for _, h := range g.waiting {
+		if h.via == k {
+			n++
+		}
+	}
+	return n
 }
 
 func (g *Group) loadHeldMessage(k, v []byte) error {

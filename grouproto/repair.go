@@ -9,6 +9,7 @@ import (
 type ask struct {
 	at    time.Time     // when somebody is asked next
 	asked map[Key]vote  // who was asked in this round, and what their G_NONE said
+	ever  map[Key]bool  // who was asked in any round: answers may be slow
 	last  Key           // who was asked last
 	want  []Range       // what for
 	wait  time.Duration // between rounds
@@ -23,7 +24,7 @@ type vote struct {
 // gapSeen begins the repair of an author's gaps after a short while, in which they may close by themselves.
 func (s *step) gapSeen(author Key) {
 	if s.asks[author] == nil {
-		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]vote{}}
+		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]vote{}, ever: map[Key]bool{}}
 	}
 }
 
@@ -34,7 +35,7 @@ var justLoaded = time.UnixMilli(1)
 func (g *Group) resumeAsks() {
 	for k, c := range g.chains {
 		if len(c.gaps) > 0 {
-			g.asks[k] = &ask{at: justLoaded, asked: map[Key]vote{}}
+			g.asks[k] = &ask{at: justLoaded, asked: map[Key]vote{}, ever: map[Key]bool{}}
 		}
 	}
 }
@@ -102,6 +103,7 @@ func (s *step) askForGaps() {
 			room[p] -= r.size()
 		}
 		a.asked[p.key], a.last, a.want, a.at = vote{}, p.key, want, s.env.Now.Add(askWait)
+		a.ever[p.key] = true
 	}
 	for _, p := range s.everybody() {
 		if f := frames[p]; f != nil && len(f.Messages) > 0 {
@@ -195,11 +197,19 @@ func (g *Group) wakeAsks(w *wake) {
 	}
 }
 
-// copyCame takes a copy (G_FWD): only what is missing, or what the author itself repeats.
+// copyCame takes a copy (G_FWD): only what is missing and was asked for, or what the author itself repeats.
 func (s *step) copyCame(p *peer, f *fwdFrame) {
-	c := s.chains[f.Author]
-	if c == nil || f.Author == s.self || f.Author != p.key && !c.missing(f.Message.Number) {
+	c, a, n := s.chains[f.Author], s.asks[f.Author], f.Message.Number
+	if c == nil || f.Author == s.self {
 		return
+	}
+	if f.Author != p.key {
+		if a == nil || n >= c.top || !c.missing(n) {
+			return
+		}
+		if !a.ever[p.key] {
+			return
+		}
 	}
 	s.message(p, f.Author, f.Message)
 }
@@ -213,6 +223,10 @@ func (s *step) noneCame(p *peer, f *noneFrame) {
 		}
 		if e.Author == p.key {
 			s.chain(e.Author)
+			if e.Why == noneNotExisted && e.Range.To == ^uint64(0) {
+				c.forgetBeyond(e.Range.From)
+				s.progress(e.Author)
+			}
 			if c.giveUp(e.Range, e.Why) {
 				s.progress(e.Author)
 			}

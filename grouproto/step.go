@@ -24,7 +24,9 @@ type step struct {
 func (s *step) do(e Effect)    { s.out = append(s.out, e) }
 func (s *step) notice(e Event) { s.do(Notice{e}) }
 func (s *step) warn(w Warning, about Key) {
-	s.notice(Warned{w, about})
+	if p := s.peers[about]; p == nil || p.warnings[w].take(s.env.Now, 1, warnBurst, warnRate) {
+		s.notice(Warned{w, about})
+	}
 }
 
 // touch marks a peer as changed.

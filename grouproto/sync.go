@@ -119,6 +119,7 @@ func (s *step) syncTimers() {
 		m.nextSync = s.env.Now.Add(syncEvery)
 		s.syncRandom(1)
 		s.prune(MaxKeptMessages)
+		s.takeHeld(func(o *offer) bool { return s.due(unix(o.Expiry)) })
 	}
 	if s.due(m.syncAt) {
 		m.syncAt = time.Time{}

@@ -24,6 +24,7 @@ const (
 	MaxBody          = 11_800              // bytes of a message's body
 	MaxCard          = 4 << 10             // bytes of a card
 	MaxInfo          = 8 << 10             // bytes of the info of an invitation
+	MaxLink          = 4 << 10             // bytes of the connection request in an offer
 	MaxFrames        = 13_500              // bytes of an agent message that carries frames; fits post-quantum connections too
 	WarnMembers      = 100                 // members above which a client should warn: bytes per message
 	MaxMembers       = 500                 // members above which Invite is refused here

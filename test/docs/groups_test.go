@@ -77,6 +77,7 @@ var limits = map[string]any{
 	"grouproto.MaxFrames":        grouproto.MaxFrames,
 	"grouproto.MaxCard":          grouproto.MaxCard,
 	"grouproto.MaxInfo":          grouproto.MaxInfo,
+	"grouproto.MaxLink":          grouproto.MaxLink,
 	"grouproto.MaxOpenPairs":     grouproto.MaxOpenPairs,
 	"grouproto.MaxHeldOffers":    grouproto.MaxHeldOffers,
 	"grouproto.MaxAttempts":      grouproto.MaxAttempts,

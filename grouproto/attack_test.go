@@ -1,0 +1,281 @@
+package grouproto
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// Members that follow no rule. What they may not do is harmless to the honest ones: no panic, bounded state, everybody
+// else agrees and gets everything once; what can be noticed is reported.
+
+// strike hands frames of a member to another one, past its group and at once.
+func strike(from, to *node, frames ...frame) {
+	var b bundle
+	for _, f := range frames {
+		b.add(encodeFrame(f), forSync)
+	}
+	to.step(Message{Conn: to.g.peers[from.g.self].ready().name, Body: b.body})
+}
+
+// warnedOf tells about whom a node was warned of something.
+func warnedOf(n *node, w Warning) (about []Key) {
+	for _, e := range eventsOf[Warned](n) {
+		if e.Warning == w {
+			about = append(about, e.Member)
+		}
+	}
+	return about
+}
+
+// heads is what a message of a node names.
+func heads(n *node) []OpID { return n.g.log.Heads() }
+
+// offerFrom is a signed offer of a member, whatever its group thinks.
+func offerFrom(n *node, to Key, attempt uint32, link string) offer {
+	o := offer{Initiator: n.g.self, Responder: to, Attempt: attempt, Expiry: n.sim.now.Add(time.Hour).Unix(), Link: []byte(link)}
+	o.sign(n.g.key, n.g.id)
+	return o
+}
+
+// outsider is a key pair that belongs to no member.
+func (s *sim) outsider() (Key, ed25519.PrivateKey) {
+	seed := make([]byte, ed25519.SeedSize)
+	for i := range seed {
+		seed[i] = byte(s.rng.Uint32())
+	}
+	private := ed25519.NewKeyFromSeed(seed)
+	return Key(private.Public().(ed25519.PublicKey)), private
+}
+
+// stillWell checks that honest members can do everything they could do before.
+func (s *sim) stillWell(nodes ...*node) {
+	s.t.Helper()
+	from := map[Key]uint64{}
+	for _, n := range nodes {
+		n.load() // what is stored can be read
+		from[n.g.self] = n.g.main.next
+	}
+	for _, n := range nodes {
+		n.send("all is well, says " + n.name)
+	}
+	s.run(10 * time.Minute)
+	s.sameMessages(nodes, from)
+	s.agree(nodes...)
+	if !s.connected(nodes...) {
+		s.t.Error("not everybody is connected")
+	}
+}
+
+func TestAttackNumbersWithHolesStayReadable(t *testing.T) {
+	s := newSim(t, 60)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[1], s.nodes[2]
+	strike(liar, victim, &msgFrame{&message{Number: 1 << 40, Heads: heads(liar)}})
+	strike(liar, victim, &noneFrame{[]noneEntry{{liar.g.self, Range{0, 1<<40 - 1}, noneNotExisted}}})
+	for n := range uint64(1000) {
+		strike(liar, victim, &fwdFrame{liar.g.self, &message{Number: 2 * n, Heads: heads(liar)}})
+	}
+	c := victim.g.chains[liar.g.self]
+	if len(c.absent) > maxAbsent || len(c.gaps) > maxGaps {
+		t.Errorf("%d absences, %d gaps", len(c.absent), len(c.gaps))
+	}
+	s.stillWell(s.nodes[0], victim)
+}
+
+// Somebody names a message that another member has not written yet. When it is written, everybody gets it, also those who
+// get it from somebody else.
+func TestAttackMadeUpNumbersDoNotHideLaterOnes(t *testing.T) {
+	s := newSim(t, 61)
+	s.group(4, oplog.Symmetric())
+	author, liar, victim, other := s.nodes[0], s.nodes[1], s.nodes[2], s.nodes[3]
+	strike(liar, victim, &msgFrame{&message{Heads: heads(liar), Parents: []MessageID{{author.g.self, 1 << 50, [32]byte{1}}}}})
+	s.run(10 * time.Minute)
+	s.cutOff(author, other.name)
+	author.send("for all, but only one gets it from me")
+	s.run(10 * time.Second)
+	author.stop()
+	other.send("did you hear?")
+	s.run(10 * time.Minute)
+	if k := author.g.self.Text() + "/0"; victim.got[k] != 1 {
+		t.Error("the message was hidden by a number that somebody made up")
+	}
+}
+
+func TestAttackOffersOfStrangersTakeNoPlace(t *testing.T) {
+	s := newSim(t, 62)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[1], s.nodes[2]
+	for i := range 20 * MaxHeldOffers {
+		k, private := s.outsider()
+		o := offer{Initiator: k, Responder: victim.g.self, Attempt: 1 << 31, Expiry: s.now.Add(time.Hour).Unix(), Link: make([]byte, 200+i%7)}
+		o.sign(private, victim.g.id)
+		strike(liar, victim, &memInvFrame{Offer: o, Card: make([]byte, 64)})
+	}
+	if n := len(victim.g.held); n > MaxHeldOffers {
+		t.Errorf("%d offers are held for one member", n)
+	}
+	joiner := s.node("new")
+	s.nodes[0].invite(joiner)
+	s.until(time.Hour, func() bool { return s.connected(s.nodes...) })
+	s.run(8 * 24 * time.Hour)
+	if n := len(victim.g.held); n > 0 {
+		t.Errorf("%d offers are held after they expired", n)
+	}
+	s.stillWell(s.nodes...)
+}
+
+func TestAttackCopiesThatNobodyAskedFor(t *testing.T) {
+	s := newSim(t, 63)
+	s.group(3, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	author.send("the only one")
+	s.run(time.Minute)
+	for n := range uint64(100) {
+		strike(liar, victim, &fwdFrame{author.g.self, &message{Number: 1 + n, Heads: heads(liar), Body: []byte("never said")}})
+	}
+	if n := victim.g.main.position; len(victim.got) != 1 || n != 1 {
+		t.Errorf("%d forged messages were told, %d are kept", len(victim.got)-1, n-1)
+	}
+	s.stillWell(s.nodes...)
+}
+
+func TestAttackOffersWithoutEnd(t *testing.T) {
+	s := newSim(t, 64)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[2], s.nodes[1]
+	joined := 0
+	victim.hook = func(_ *node, e Effect) {
+		if _, ok := e.(JoinConn); ok {
+			joined++
+		}
+	}
+	for i := range uint32(500) {
+		link := fmt.Sprint("trap ", i)
+		c := &simConn{owner: liar, name: link, link: []byte("link to " + link)}
+		s.conns[link] = c
+		o := offerFrom(liar, victim.g.self, 1<<31+i, "link to "+link)
+		strike(liar, victim, &memInvFrame{Offer: o})
+		s.run(time.Second)
+	}
+	if joined > 2*MaxAttempts {
+		t.Errorf("%d connections were made for one member in ten minutes", joined)
+	}
+	if n := len(victim.g.peers[liar.g.self].conns); n > mostConns {
+		t.Errorf("%d connections with one member", n)
+	}
+	s.stillWell(s.nodes[0], victim)
+}
+
+func TestAttackWarningsWithoutEnd(t *testing.T) {
+	s := newSim(t, 65)
+	s.group(3, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	said := author.send("something")
+	liar.send("one thing")
+	s.run(time.Minute)
+	for i := range uint32(2000) {
+		forged := offer{Initiator: author.g.self, Responder: victim.g.self, Attempt: 1<<31 + i, Expiry: 1 << 40, Link: []byte("trap")}
+		wrong := MessageID{said.Author, said.Number, [32]byte{byte(i), byte(i >> 8)}}
+		strike(liar, victim, &memInvFrame{Offer: forged}, &syncFrame{List: []MessageID{wrong}},
+			&fwdFrame{liar.g.self, &message{Number: 0, Heads: heads(liar), Salt: [16]byte{byte(i), byte(i >> 8)}}})
+	}
+	n := len(eventsOf[Warned](victim))
+	if n == 0 || n > 100 {
+		t.Errorf("%d warnings", n)
+	}
+	if len(warnedOf(victim, WarnHello)) == 0 || len(warnedOf(victim, WarnDisputed)) == 0 || len(warnedOf(victim, WarnEquivocation)) == 0 {
+		t.Errorf("warned of %v", eventsOf[Warned](victim))
+	}
+	s.stillWell(author, victim)
+}
+
+func TestAttackHeadsThatDoNotExist(t *testing.T) {
+	s := newSim(t, 66)
+	s.group(4, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	unknown := func(i int) (out []OpID) {
+		for j := range 16 {
+			out = append(out, OpID{1, byte(i), byte(i >> 8), byte(j)})
+		}
+		return out
+	}
+	for i := range 300 {
+		strike(liar, victim, &rcvdFrame{Heads: unknown(i)})
+	}
+	for i := range 100 {
+		strike(liar, victim, &msgFrame{&message{Number: uint64(i), Heads: unknown(i)}})
+	}
+	if n := len(victim.g.wantOps); n > mostWantedOfPeer {
+		t.Errorf("%d operations are wanted for one member", n)
+	}
+	if n := len(victim.g.waiting); n > mostHeldOfPeer {
+		t.Errorf("%d messages of one member wait", n)
+	}
+	// Somebody else's message with an operation that is not here yet is understood.
+	s.cutOff(author, s.nodes[3].name)
+	author.must(Set{"title", []byte("new")})
+	s.run(10 * time.Second)
+	s.nodes[3].send("how do you like the title?")
+	s.run(time.Minute)
+	if victim.got[s.nodes[3].g.self.Text()+"/0"] != 1 {
+		t.Error("the message of another member did not get through")
+	}
+	if v, _, _ := victim.g.st.Setting("title"); !bytes.Equal(v, []byte("new")) {
+		t.Error("the operation of another member did not get through")
+	}
+	s.restore(author)
+	s.run(time.Hour)
+	s.stillWell(author, victim, s.nodes[3])
+}
+
+// A forged copy is told as vouched for; what its author wrote takes its place, and is not told as another message.
+func TestAttackForgedCopyIsReplacedOnce(t *testing.T) {
+	s := newSim(t, 67)
+	s.group(4, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.cutOff(author)
+	real := author.send("I agree")
+	s.run(time.Second)
+	author.stop()
+	forged := &message{Heads: heads(author), Body: []byte("I disagree")}
+	strike(liar, victim, &msgFrame{&message{Heads: heads(liar), Parents: []MessageID{{author.g.self, 0, forged.hash(author.g.id, author.g.self)}}}})
+	s.until(time.Hour, func() bool {
+		_, asked := victim.g.asks[author.g.self].asked[liar.g.self]
+		return asked
+	})
+	strike(liar, victim, &fwdFrame{author.g.self, forged})
+	key := author.g.self.Text() + "/0"
+	if victim.got[key] != 1 || victim.texts[key] != "I disagree" {
+		t.Fatalf("told %d times, %q", victim.got[key], victim.texts[key])
+	}
+	// The author's word comes before its message.
+	author.start()
+	victim.step(Message{victim.g.peers[author.g.self].ready().name,
+		bodyOf(&syncFrame{Heads: heads(author), List: []MessageID{real}})})
+	s.restore(author)
+	s.run(time.Hour)
+	replaced := eventsOf[MessageReplaced](victim)
+	if len(replaced) != 1 || replaced[0].Message.ID != real || string(replaced[0].Message.Body) != "I agree" || replaced[0].Message.Vouched {
+		t.Errorf("told %d replacements", len(replaced))
+	}
+	if !slices.Contains(warnedOf(victim, WarnDisputed), liar.g.self) {
+		t.Error("the forger was not reported")
+	}
+	if h := victim.g.History(victim.tx, 0, 10); len(h) != 2 || string(h[0].Body) != "I agree" {
+		t.Errorf("the history has %d messages", len(h))
+	}
+}
+
+func bodyOf(frames ...frame) []byte {
+	var b bundle
+	for _, f := range frames {
+		b.add(encodeFrame(f), forSync)
+	}
+	return b.body
+}

@@ -42,7 +42,6 @@ func (s *step) operateHandshake() {
 			s.issue(Op{opNew, q.slot, q.attempt}, &q.retry, func(op Op) Operation { return s.newQueue(op, q) })
 		case q.status == queueConfirmed && !q.senderKey.IsZero() && (s.phase == allowing || s.phase == keying):
 			s.issue(Op{opKey, q.slot, 0}, &q.retry, func(op Op) Operation { return SecureQueue{op, q.recipient(), q.senderKey} })
-			return // SKEY comes after KEY
 		}
 	}
 	if q := s.primary(); q != nil && q.status == queueNew && q.fast() && (s.phase == allowing || s.phase == securing) {

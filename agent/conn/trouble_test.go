@@ -333,7 +333,10 @@ func TestUnacknowledgedMessagesAreBounded(t *testing.T) {
 	if got := len(all[Message](a)); got != MaxUnacked || a.conn.unacked != MaxUnacked {
 		t.Errorf("%d messages, %d kept", got, a.conn.unacked)
 	}
-	for _, m := range all[Message](a) {
+	for i, m := range all[Message](a) {
+		if i == MaxUnacked-1 && len(a.todo) != 0 {
+			t.Error("the last message is acknowledged because of an earlier one")
+		}
 		a.must(AckMessage{ID: m.ID})
 	}
 	if a.conn.unacked != 0 || len(a.todo) != 1 {
@@ -466,6 +469,29 @@ func TestDeleteAfterDelivery(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestNextOperationStartsWithShortWaits(t *testing.T) {
+	w, a, b := joiningPair(t, func(a, b *node) { a.relay.modes, b.relay.modes = false, false })
+	a.allow = []byte("alice's info")
+	failures := 0
+	w.answer = func(n *node, op Operation) Input {
+		if kind := op.Name().kind; n == b && (kind == opNew || kind == opKey) {
+			if failures++; failures <= 8 || failures == 10 { // NEW, and KEY once
+				return refused(op, Temporary, "BROKER NETWORK")
+			}
+		}
+		return nil
+	}
+	w.run()
+	for len(all[Info](b)) == 0 && w.wait(time.Hour) {
+		w.run()
+	}
+	if got := b.conn.NextWake().Sub(w.now); failures != 10 || got != 2*time.Second {
+		t.Errorf("KEY is repeated after %v, %d failures", got, failures)
+	}
+	w.settle(time.Hour)
+	checkConnected(t, a, b)
 }
 
 func TestBadAnswerToNEW(t *testing.T) {

@@ -46,8 +46,12 @@ func (m Message) Append(dst []byte) []byte {
 func DecodeMessage(b []byte) (Message, error) {
 	var m Message
 	r := wire.NewReader(b)
-	if rest, ok := bytes.CutPrefix(b, []byte(quotaPrefix)); ok && len(rest) == 8 {
+	if rest, ok := bytes.CutPrefix(b, []byte(quotaPrefix)); ok {
+		// As a time the prefix would be 185 billion years from now: it is always the marker.
 		m.Quota = true
+		if len(rest) != 8 {
+			return Message{}, fmt.Errorf("%w: marker of %d bytes", ErrMessage, len(b))
+		}
 		m.Time = wire.NewReader(rest).I64()
 		return m, nil
 	}

@@ -316,6 +316,77 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+func TestAlmostFullDisk(t *testing.T) {
+	s := openTest(t, Options{})
+	q, doomed := create(t, s), create(t, s)
+	kept := message(100)
+	_, c, err := s.Send(ctx, q.Recipient, kept)
+	must(t, err)
+	must(t, c.Wait(ctx))
+
+	real := s.free
+	s.free = func() (int64, error) { return minFree - 1, nil }
+	if _, _, err := s.Send(ctx, q.Recipient, message(100)); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("Send returned %v", err)
+	}
+	if _, err := s.Create(ctx, testQueue(t)); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("Create returned %v", err)
+	}
+	// Everything else works.
+	wantHead(t, s, q, kept)
+	c, err = s.Secure(ctx, q.Recipient, testKey(t, 1))
+	must(t, err)
+	must(t, c.Wait(ctx))
+	rest, c, err := s.Ack(ctx, q.Recipient, kept.ID)
+	must(t, err)
+	must(t, c.Wait(ctx))
+	if rest != 0 {
+		t.Fatalf("%d messages are left", rest)
+	}
+	_, c, err = s.Delete(ctx, doomed.Recipient)
+	must(t, err)
+	must(t, c.Wait(ctx))
+
+	// What the file has room for inside need not be on the disk.
+	s.free = real
+	var large []store.Queue
+	for range 10 {
+		q := create(t, s)
+		for range 120 {
+			_, c, err = s.Send(ctx, q.Recipient, message(60000))
+			must(t, err)
+		}
+		large = append(large, q)
+	}
+	must(t, c.Wait(ctx))
+	for _, q := range large {
+		_, c, err = s.Delete(ctx, q.Recipient)
+		must(t, err)
+	}
+	must(t, c.Wait(ctx))
+	for _, x := range []struct {
+		free int64
+		want error
+	}{{minFree / 2, nil}, {minFree/2 - 1, ErrNoSpace}, {0, ErrNoSpace}} {
+		s.free = func() (int64, error) { return x.free, nil }
+		if err := s.room(); !errors.Is(err, x.want) {
+			t.Fatalf("with %d free bytes: %v", x.free, err)
+		}
+	}
+	// A disk that does not tell is not full.
+	s.free = func() (int64, error) { return 0, errors.ErrUnsupported }
+	create(t, s)
+	s.free = real
+	if free, err := s.free(); err != nil || free <= 0 {
+		t.Fatalf("%d bytes are free, %v", free, err)
+	}
+	m := message(100)
+	_, c, err = s.Send(ctx, q.Recipient, m)
+	must(t, err)
+	must(t, c.Wait(ctx))
+	wantHead(t, s, q, m)
+}
+
 func TestMemoryFollowsUse(t *testing.T) {
 	const size = 20
 	s := openTest(t, Options{CacheSize: size})

@@ -19,6 +19,9 @@ func (s *Store) Send(ctx context.Context, recipient queue.ID, m store.Message) (
 		if sent = store.Admit(len(e.waiting), e.marked(), s.quota); !sent.Added {
 			return nil, nil
 		}
+		if err := s.room(); err != nil {
+			return nil, err
+		}
 		if sent.Full {
 			m = m.AsMarker()
 		}

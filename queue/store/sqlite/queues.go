@@ -10,6 +10,9 @@ import (
 
 // Create implements store.Store.
 func (s *Store) Create(ctx context.Context, q store.Queue) (*store.Commit, error) {
+	if err := s.room(); err != nil {
+		return nil, err
+	}
 	if err := s.writer.acquire(ctx); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ type Store struct {
 	cache  *cache
 	writer *writer
 	reader *reader
+	free   func() (bytes int64, err error) // of the disk
 
 	nextQueue   atomic.Int64 // number of the last queue that was given one
 	nextMessage atomic.Int64 // number of the last message that was given one
@@ -71,7 +72,7 @@ func Open(path string, o Options) (*Store, error) {
 	if o.Backlog == 0 {
 		o.Backlog = DefaultBacklog
 	}
-	s := &Store{quota: o.Quota, cache: newCache(o.CacheSize)}
+	s := &Store{quota: o.Quota, cache: newCache(o.CacheSize), free: freeAt(path)}
 	if err := s.open(path, o, migrations); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -179,7 +179,7 @@ func notifierColumns(n *store.Notifier) (id, key, secret any) {
 type reader struct {
 	db                                                                   *sql.DB
 	byRecipient, recipientOfSender, recipientOfNotifier, taken, messages *sql.Stmt
-	body, queuesWithOld, recipientOf, totals                             *sql.Stmt
+	body, queuesWithOld, recipientOf, totals, unused                     *sql.Stmt
 }
 
 func newReader(path string) (*reader, error) {
@@ -201,6 +201,7 @@ func newReader(path string) (*reader, error) {
 		{&r.queuesWithOld, "SELECT DISTINCT queue FROM messages WHERE time < ?"},
 		{&r.recipientOf, "SELECT recipient FROM queues WHERE id = ?"},
 		{&r.totals, "SELECT queues, messages FROM totals"},
+		{&r.unused, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"},
 	} {
 		if *p.stmt, err = db.Prepare(p.text); err != nil {
 			_ = db.Close()
@@ -293,6 +294,12 @@ func (r *reader) old(before int64) (numbers []int64, err error) {
 		numbers = append(numbers, n)
 	}
 	return numbers, rows.Err()
+}
+
+// reusable returns how many bytes of the file hold nothing and are filled before it grows.
+func (r *reader) reusable() (bytes int64, err error) {
+	err = r.unused.QueryRow().Scan(&bytes)
+	return bytes, err
 }
 
 // recipient returns the recipient ID that belongs to a number, or to an ID of another role. sql.ErrNoRows if there is none.

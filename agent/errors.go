@@ -28,6 +28,9 @@ var (
 	ErrStillThere = errors.New("the group has not ended")
 	// ErrNoInvitation reports an unknown group invitation or direct connection request.
 	ErrNoInvitation = errors.New("no such invitation or request")
+	// ErrMember reports an invitation to a group that one is in, or about to be in, already. The inviter was told that the
+	// invitation is refused.
+	ErrMember = errors.New("already a member of the group")
 	// ErrNotYours reports a connection that belongs to a group: it is no contact, and not for clients.
 	ErrNotYours = errors.New("connection belongs to a group")
 	// ErrReserved reports a body that starts with the bytes by which agents recognise group frames.

@@ -252,6 +252,7 @@ const (
 	ChangeInvitationAccepted Change = "invitation accepted" // Invitation, Member
 	ChangeInvitationRefused  Change = "invitation refused"  // Invitation
 	ChangeInvitationExpired  Change = "invitation expired"  // Invitation
+	ChangeInvitationVoid     Change = "invitation void"     // Invitation, Member: accepted, but it may not be added any more
 	ChangeMemberAdded        Change = "member added"        // Member, By, Role
 	ChangeMemberRestored     Change = "member restored"     // Member
 	ChangeMemberCard         Change = "member card"         // Member, Value

@@ -93,13 +93,18 @@ func (a *Agent) GroupUninvite(ctx context.Context, g GroupID, invitation string)
 }
 
 // GroupJoin accepts an invitation of a GroupInvitation event (GJOIN). Card as in GroupOptions. The rest happens by itself:
-// GroupChanged "joined", then MemberConnected for every member. Repeating it returns the same group.
+// GroupChanged "joined", then MemberConnected for every member. Repeating it returns the same group. A second invitation
+// to a group that one is in or about to be in is refused, as by GroupReject: ErrMember.
 func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (GroupID, error) {
-	return call(ctx, a, func(t *turn) (GroupID, error) {
+	g, err := call(ctx, a, func(t *turn) (GroupID, error) {
 		return once(t, "join "+invitation, "group join", nil, func() (GroupID, error) {
 			inv, err := t.invitation(invitation)
 			if err != nil {
 				return "", err
+			}
+			if t.inGroup(inv.Group) {
+				t.refuseInvitation(invitation, inv)
+				return "", nil // kept for repeats like the name of a group
 			}
 			id := GroupID(t.randomName())
 			core, effects, err := grouproto.Accept(t.groupEnv(id), inv, card)
@@ -111,6 +116,10 @@ func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (
 			return id, nil
 		})
 	})
+	if err == nil && g == "" {
+		err = ErrMember
+	}
+	return g, err
 }
 
 // GroupReject refuses an invitation (GREJECT); the inviter is told.
@@ -120,10 +129,15 @@ func (a *Agent) GroupReject(ctx context.Context, invitation string) error {
 		if err != nil {
 			return err
 		}
-		t.forgetInvitation(invitation)
-		t.sendContact(ConnectionID(inv.Contact), grouproto.Reject(inv))
+		t.refuseInvitation(invitation, inv)
 		return nil
 	})
+}
+
+// refuseInvitation tells the inviter no.
+func (t *turn) refuseInvitation(name string, inv grouproto.Invitation) {
+	t.forgetInvitation(name)
+	t.sendContact(ConnectionID(inv.Contact), grouproto.Reject(inv))
 }
 
 // GroupSend sends a message to all members (GSEND): when it returns, the message is stored and numbered and will reach

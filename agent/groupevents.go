@@ -36,6 +36,7 @@ func groupEvent(event grouproto.Event) EventData {
 			grouproto.Accepted: ChangeInvitationAccepted,
 			grouproto.Refused:  ChangeInvitationRefused,
 			grouproto.Expired:  ChangeInvitationExpired,
+			grouproto.NotAdded: ChangeInvitationVoid,
 		}[ev.Answer]
 		return &GroupChanged{Change: change, Invitation: ev.Token.Text(), Member: memberID(ev.Member)}
 	case grouproto.Joined:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/coterie-im/coterie/agent/conn"
@@ -270,6 +271,18 @@ func reasonOf(err error) grouproto.Reason {
 	default:
 		return grouproto.ReasonRefused
 	}
+}
+
+// inGroup tells whether this agent is a member of a group, or waits to become one.
+func (t *turn) inGroup(name grouproto.GroupID) bool {
+	return slices.ContainsFunc(t.findGroups(name), func(id GroupID) bool {
+		g, err := t.groupEntry(id)
+		if err != nil {
+			return false
+		}
+		s := g.core.Info().Status
+		return s == grouproto.StatusMember || s == grouproto.StatusJoining
+	})
 }
 
 // findGroups returns the memberships that this agent has in a group.

@@ -9,8 +9,14 @@ import (
 	"github.com/coterie-im/coterie/internal/wire"
 )
 
-// leave is GLEAVE: the operation goes to everybody, connections are kept for the grace.
-func (s *step) leave() (Done, error) { return s.write(&oplog.Leave{}) }
+// leave is GLEAVE: the operation goes to everybody, connections are kept for the grace. Who waits for the log gives up.
+func (s *step) leave() (Done, error) {
+	if s.main.status == StatusJoining {
+		s.gone()
+		return Done{}, nil
+	}
+	return s.write(&oplog.Leave{})
+}
 
 // remove is GMDEL, with or without contest.
 func (s *step) remove(in Remove) (Done, error) {

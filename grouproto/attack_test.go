@@ -279,3 +279,34 @@ func bodyOf(frames ...frame) []byte {
 	}
 	return b.body
 }
+
+// An inviter that never answers keeps nobody waiting for ever, whatever expiry it wrote into the invitation.
+func TestAttackInviterThatNeverAnswers(t *testing.T) {
+	s := newSim(t, 68)
+	inviter, guest := s.create("inviter", oplog.Symmetric()), s.node("guest")
+	guest.answer = func(n *node, i Invitation) {
+		i.Expiry = n.sim.now.Add(100 * 365 * 24 * time.Hour)
+		n.accept(i)
+	}
+	inviter.invite(guest)
+	s.until(time.Minute, func() bool { return guest.g != nil })
+	inviter.stop()
+	s.run(15 * 24 * time.Hour)
+	if got := eventsOf[Gone](guest); len(got) != 1 || guest.g.Info().Status != StatusGone {
+		t.Errorf("the guest is %v", guest.g.Info().Status)
+	}
+	if !guest.g.NextWake().IsZero() || len(guest.g.conns) != 0 {
+		t.Error("the guest still waits for something")
+	}
+
+	again := s.node("again")
+	again.answer = guest.answer
+	inviter.start()
+	inviter.invite(again)
+	s.until(time.Minute, func() bool { return again.g != nil })
+	again.must(Leave{})
+	s.run(time.Hour)
+	if again.g.Info().Status != StatusGone || inviter.g.Info().Connected != 0 {
+		t.Error("giving up has no effect")
+	}
+}

@@ -226,18 +226,24 @@ func (s *step) writableNot() bool {
 // invitation has expired: an inviter that comes later would not know it any more.
 func (s *step) endings() {
 	if s.due(s.main.graceEnd) || s.main.status == StatusJoining && s.due(s.main.expiry.Add(Grace)) {
-		s.main.graceEnd = time.Time{}
-		s.main.status = StatusGone
-		for _, p := range s.everybody() {
-			s.dropAll(p)
-		}
-		s.notice(Gone{})
+		s.gone()
 	}
 	for _, p := range s.everybody() {
 		if p.ended() && len(p.conns) > 0 && s.due(p.endedAt.Add(Grace)) {
 			s.dropAll(p)
 		}
 	}
+}
+
+// gone ends everything but what is stored.
+func (s *step) gone() {
+	s.main.graceEnd = time.Time{}
+	s.main.status = StatusGone
+	for _, p := range s.everybody() {
+		s.dropAll(p)
+		p.retryAt = time.Time{}
+	}
+	s.notice(Gone{})
 }
 
 func (s *step) dropAll(p *peer) {

@@ -20,7 +20,7 @@ type (
 		Body   []byte
 		Notify bool
 	}
-	// Leave ends the own membership (GLEAVE).
+	// Leave ends the own membership (GLEAVE), or the wait for it.
 	Leave struct{}
 	// Remove removes members (GMDEL). Hide asks clients to hide what they wrote. Contest removes those who removed us,
 	// with a parent list from before: only possible for somebody of higher rank who has not written an operation since.

@@ -79,6 +79,9 @@ func Accept(env Env, inv Invitation, card []byte) (*Group, []Effect, error) {
 	g.newKey(env, card)
 	g.main.status = StatusJoining
 	g.main.inviter, g.main.contact, g.main.token, g.main.expiry = inv.Inviter, inv.Contact, inv.Token, inv.Expiry
+	if latest := env.Now.Add(InvitationExpiry); g.main.expiry.After(latest) {
+		g.main.expiry = latest
+	}
 	g.putIdentity(env.Tx)
 	p := &peer{key: inv.Inviter, lastHeard: env.Now}
 	g.insert(p)

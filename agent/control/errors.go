@@ -35,6 +35,7 @@ var codes = []struct {
 	{agent.ErrNoGroup, "GROUP NOT_FOUND"},
 	{agent.ErrNoMember, "GROUP NO_MEMBER"},
 	{agent.ErrNoInvitation, "GROUP NO_INVITATION"},
+	{agent.ErrMember, "GROUP MEMBER"},
 	{agent.ErrNoRole, "GROUP NO_ROLE"},
 	{agent.ErrStillThere, "GROUP STILL_THERE"},
 	{grouproto.ErrNotMember, "GROUP NOT_MEMBER"},

@@ -133,7 +133,7 @@ func (t *turn) inputConn(id ConnectionID, in conn.Input) error {
 }
 
 func (t *turn) connEffects(e *connEntry, effects []conn.Effect) {
-	t.loop.wakes.set(connWake(e.id), e.core.NextWake())
+	t.wake(connWake(e.id), e.core.NextWake())
 	for _, f := range effects {
 		switch f := f.(type) {
 		case conn.Operation:
@@ -301,9 +301,9 @@ func (t *turn) connDeleted(e *connEntry) {
 	t.tx.DeleteOwner(store.Owner{Kind: store.Connection, ID: string(e.id)})
 	t.drop(recordKey(classConn, string(e.id)))
 	t.dropAll(recordKey(classMessage, string(e.id), ""))
-	t.dropAll(recordKey(classToken, string(e.id), ""))
+	t.dropInvitations(e.id)
 	t.dropHeld(e)
-	t.loop.wakes.set(connWake(e.id), e.core.NextWake())
+	t.wake(connWake(e.id), e.core.NextWake())
 	delete(t.loop.conns, e.id)
 	t.answerLink(e.id, linkResult{err: ErrNoConnection})
 	if e.meta.owner() == OwnerClient {

@@ -20,8 +20,9 @@ const groupPrefix = "\x00coterie/group/1\x00"
 // internalRef marks messages that the agent sends on its own over a client's connection; their fate is not reported.
 const internalRef = "\x00agent"
 
-// maxInvitations bounds how many received group invitations wait for an answer; beyond it the oldest is forgotten.
-const maxInvitations = 1000
+// maxInvitations bounds how many group invitations of one contact are remembered, answered or not; beyond it the oldest
+// is forgotten.
+const maxInvitations = 64
 
 // groupFrame returns the frame in a body; ok is false if the body is not of that kind. Malformed ones give an empty frame.
 func groupFrame(body []byte) (frame []byte, ok bool) {
@@ -41,11 +42,16 @@ func appendGroupFrame(frame []byte) []byte {
 	return wire.AppendStr16([]byte(groupPrefix), frame)
 }
 
-// invitationRecord is a received G_INV.
+// invitationRecord is a received G_INV that was not answered.
 type invitationRecord struct {
 	Contact ConnectionID `json:"contact"`
 	Frame   []byte       `json:"frame"`
-	At      time.Time    `json:"at"`
+}
+
+// tokenRecord remembers a G_INV by its token.
+type tokenRecord struct {
+	Name string    `json:"name"`
+	At   time.Time `json:"at"`
 }
 
 // contactFrame handles a group frame from a contact: an invitation, or the answer to one.
@@ -67,16 +73,15 @@ func (t *turn) contactFrame(e *connEntry, frame []byte) {
 // invited keeps an invitation and reports it; the same one again is not reported again.
 func (t *turn) invited(e *connEntry, inv grouproto.Invitation) {
 	token := recordKey(classToken, string(e.id), string(inv.Token[:]))
-	var name string
-	if t.get(token, &name) {
+	if t.get(token, &tokenRecord{}) {
 		return
 	}
-	name = t.randomName()
-	t.limitInvitations()
-	t.put(token, name)
-	t.put(recordKey(classInvitation, name), invitationRecord{Contact: e.id, Frame: inv.Frame, At: t.now})
+	t.limitInvitations(e.id)
+	known := tokenRecord{Name: t.randomName(), At: t.now}
+	t.put(token, known)
+	t.put(recordKey(classInvitation, known.Name), invitationRecord{Contact: e.id, Frame: inv.Frame})
 	t.report(connectionEntity(e.id), &GroupInvitation{
-		Invitation: name,
+		Invitation: known.Name,
 		Inviter:    memberID(inv.Inviter),
 		Members:    int(inv.Members),
 		Info:       inv.Info,
@@ -84,20 +89,22 @@ func (t *turn) invited(e *connEntry, inv grouproto.Invitation) {
 	})
 }
 
-func (t *turn) limitInvitations() {
-	var oldest []byte
-	var at time.Time
+// limitInvitations makes room for one more invitation of a contact.
+func (t *turn) limitInvitations(contact ConnectionID) {
 	n := 0
-	t.records().Scan([]byte{classInvitation}, nil, func(k, v []byte) bool {
+	var oldest tokenRecord
+	var token []byte
+	t.records().Scan(recordKey(classToken, string(contact), ""), nil, func(k, v []byte) bool {
 		n++
-		var r invitationRecord
-		if json.Unmarshal(v, &r) == nil && (at.IsZero() || r.At.Before(at)) {
-			oldest, at = slices.Clone(k), r.At
+		var r tokenRecord
+		if json.Unmarshal(v, &r) == nil && (token == nil || r.At.Before(oldest.At)) {
+			oldest, token = r, slices.Clone(k)
 		}
 		return true
 	})
-	if n >= maxInvitations && oldest != nil {
-		t.forgetInvitation(string(oldest[1:]))
+	if n >= maxInvitations {
+		t.drop(token)
+		t.forgetInvitation(oldest.Name)
 	}
 }
 
@@ -116,6 +123,19 @@ func (t *turn) invitation(name string) (grouproto.Invitation, error) {
 
 // forgetInvitation removes an invitation; its token stays known while the contact does, so that a late repeat is no news.
 func (t *turn) forgetInvitation(name string) { t.drop(recordKey(classInvitation, name)) }
+
+// dropInvitations forgets all invitations of a contact that is gone.
+func (t *turn) dropInvitations(contact ConnectionID) {
+	prefix := recordKey(classToken, string(contact), "")
+	t.records().Scan(prefix, nil, func(_, v []byte) bool {
+		var r tokenRecord
+		if json.Unmarshal(v, &r) == nil {
+			t.later(func() { t.forgetInvitation(r.Name) })
+		}
+		return true
+	})
+	t.dropAll(prefix)
+}
 
 // sendContact sends a group frame over a client's connection. If that is gone, the other end cannot be told anyway.
 func (t *turn) sendContact(id ConnectionID, frame []byte) {

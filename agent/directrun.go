@@ -68,7 +68,7 @@ func (t *turn) directInput(in directconn.Input) {
 func (t *turn) directTick() { t.directInput(directconn.Tick{}) }
 
 func (t *turn) directEffects(effects []directconn.Effect) {
-	t.loop.wakes.set(directWake, t.loop.direct.core.NextWake())
+	t.wake(directWake, t.loop.direct.core.NextWake())
 	for _, f := range effects {
 		t.later(func() { t.directEffect(f) })
 	}

@@ -380,3 +380,51 @@ func TestGroupWithoutMemory(t *testing.T) {
 		c.say(i%3, fmt.Sprint("message ", i))
 	}
 }
+
+// A contact that sends one invitation after the other, or the same again, does not fill the store.
+func TestManyInvitations(t *testing.T) {
+	ctx := t.Context()
+	relay := startRelay(t)
+	alice, bob := newAgent(t, "alice", relay), newAgent(t, "bob", relay)
+	ab, ba := connect(t, alice, bob)
+	g, err := alice.GroupNew(ctx, GroupOptions{})
+	must(t, err)
+	_, err = alice.GroupAdd(ctx, g, ab, AddOptions{})
+	must(t, err)
+	first := expect[GroupInvitation](bob, connectionEntity(ba))
+	kept := func() (tokens, invitations int) {
+		must(t, do(ctx, bob.Agent, func(t *turn) error {
+			t.records().Scan([]byte{classToken}, nil, func(_, _ []byte) bool { tokens++; return true })
+			t.records().Scan([]byte{classInvitation}, nil, func(_, _ []byte) bool { invitations++; return true })
+			return nil
+		}))
+		return tokens, invitations
+	}
+	must(t, do(ctx, bob.Agent, func(tn *turn) error {
+		e, err := tn.conn(ba)
+		if err != nil {
+			return err
+		}
+		inv, err := tn.invitation(first.Invitation)
+		if err != nil {
+			return err
+		}
+		tn.invited(e, inv) // the same again
+		for i := range maxInvitations {
+			inv.Token = grouproto.Token{byte(i), 1}
+			tn.now = tn.now.Add(1)
+			tn.invited(e, inv)
+		}
+		return nil
+	}))
+	if tokens, invitations := kept(); tokens != maxInvitations || invitations != maxInvitations {
+		t.Errorf("%d tokens and %d invitations are kept", tokens, invitations)
+	}
+	_, err = bob.GroupJoin(ctx, first.Invitation, nil)
+	wantError(t, "join by the oldest", err, ErrNoInvitation)
+	must(t, bob.DeleteConnection(ctx, ba, false))
+	expect[Deleted](bob, connectionEntity(ba))
+	if tokens, invitations := kept(); tokens != 0 || invitations != 0 {
+		t.Errorf("%d tokens and %d invitations of a deleted contact are kept", tokens, invitations)
+	}
+}

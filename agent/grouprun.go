@@ -92,7 +92,7 @@ func (t *turn) groupInput(id GroupID, in grouproto.Input) {
 func (t *turn) groupTick(id GroupID) { t.groupInput(id, grouproto.Tick{}) }
 
 func (t *turn) groupEffects(g *groupEntry, effects []grouproto.Effect) {
-	t.loop.wakes.set(groupWake(g.id), g.core.NextWake())
+	t.wake(groupWake(g.id), g.core.NextWake())
 	for _, f := range effects {
 		t.later(func() { t.groupEffect(g, f) })
 	}

@@ -11,8 +11,10 @@ import (
 
 const (
 	inboxSize = 1024 // tasks that wait for the loop; who adds more waits
-	maxBatch  = 256  // tasks that share a transaction
-	bootBatch = 64   // connections that are loaded in one transaction after Open
+	maxBatch  = 256  // tasks that share a transaction, unless they take longer than
+	batchTime = 50 * time.Millisecond
+
+	bootBatch = 64 // connections that are loaded in one transaction after Open
 
 	// lazyDelay is how long results wait for something else to share a commit with, and maxLazy how many.
 	lazyDelay = 100 * time.Millisecond
@@ -195,39 +197,48 @@ func (a *Agent) due() (batch []task) {
 	return batch
 }
 
-// transact runs tasks in one transaction, and one by one if that fails.
+// transact runs tasks in few transactions.
 func (a *Agent) transact(batch []task) {
-	results := make([]error, len(batch))
+	for len(batch) > 0 {
+		batch = batch[a.share(batch):]
+	}
+}
+
+// share runs tasks in one transaction, as many as there is time for, and returns how many it took. If the transaction
+// fails they are run one by one.
+func (a *Agent) share(batch []task) (taken int) {
 	t, err := a.begin()
+	var results []error
 	if err == nil {
-		for i, k := range batch {
-			results[i] = k.run(t)
+		for len(results) == 0 || len(results) < len(batch) && time.Since(t.now) < batchTime {
+			results = append(results, batch[len(results)].run(t))
 			t.settle()
 		}
 		err = t.commit()
 	}
-	if err == nil {
-		for i, k := range batch {
-			if k.done != nil {
-				k.done(results[i])
+	taken = max(1, len(results))
+	switch {
+	case err == nil:
+		for i, result := range results {
+			if done := batch[i].done; done != nil {
+				done(result)
 			}
 		}
 		t.release()
 		a.loop.retry = 0
-		return
-	}
-	if len(batch) > 1 {
-		for _, k := range batch {
-			a.transact([]task{k})
+	case taken > 1:
+		for _, k := range batch[:taken] {
+			a.share([]task{k})
 		}
-		return
+	default:
+		a.log.Error("store transaction failed", "error", err)
+		if k := batch[0]; k.done != nil {
+			k.done(err)
+		} else {
+			a.keep(k)
+		}
 	}
-	if k := batch[0]; k.done != nil {
-		k.done(err)
-	} else {
-		a.keep(k)
-	}
-	a.log.Error("store transaction failed", "error", err)
+	return taken
 }
 
 // keep holds on to an input whose transaction failed.

@@ -18,7 +18,7 @@ const (
 	classGroup      = 'g' // group ID → groupMeta
 	classGroupName  = 'n' // protocol's group ID, group ID → nothing: to find groups by contact frames
 	classInvitation = 'i' // name → invitationRecord: received G_INV
-	classToken      = 't' // contact, token of a G_INV → name of the invitation
+	classToken      = 't' // contact, token of a G_INV → tokenRecord
 	classMessage    = 'm' // connection ID, message ID → number of the MSG event, until it is acknowledged
 	classOnce       = 'o' // hash of a key → onceRecord
 	classDirect     = 'd' // group ID, member → directRecord

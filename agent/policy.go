@@ -147,6 +147,6 @@ func (t *turn) forgetGroup(g *groupEntry) {
 	t.drop(recordKey(classGroup, string(g.id)))
 	t.drop(recordKey(classGroupName, string(name[:]), string(g.id)))
 	t.dropAll(recordKey(classDirect, string(g.id), ""))
-	t.loop.wakes.set(groupWake(g.id), time.Time{})
+	t.wake(groupWake(g.id), time.Time{})
 	delete(t.loop.groups, g.id)
 }

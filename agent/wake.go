@@ -31,6 +31,17 @@ type wake struct {
 	index int
 }
 
+// minWake is how soon a core is ticked again at the earliest, so that none can keep the loop to itself.
+const minWake = 5 * time.Millisecond
+
+// wake notes when a core wants its next tick; zero: never.
+func (t *turn) wake(k wakeKey, at time.Time) {
+	if soonest := t.now.Add(minWake); !at.IsZero() && at.Before(soonest) {
+		at = soonest
+	}
+	t.loop.wakes.set(k, at)
+}
+
 // set changes the time of a core; zero: never.
 func (w *wakes) set(k wakeKey, at time.Time) {
 	if w.byKey == nil {

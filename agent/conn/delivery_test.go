@@ -162,6 +162,27 @@ func TestQuota(t *testing.T) {
 	checkMessages(t, a, b, want)
 }
 
+// The peer may say that there is room before its relay knows: then the relay refuses once more, and nobody will say it
+// again.
+func TestQuotaIsTriedSoonAfterThePeerSaysGoOn(t *testing.T) {
+	w, a, b := connectedPair(t)
+	b.acks = false
+	b.relay.quota = 4
+	for i := range 5 {
+		a.send(fmt.Sprint(i))
+	}
+	w.run()
+	mustEvent[SendWarning](a)
+	b.inject(envelope.Continue{Queue: b.conn.receive[0].address()})
+	w.run()
+	if len(all[Continued](a)) != 1 || len(all[SendWarning](a)) != 2 {
+		t.Fatalf("events:%s", a.history())
+	}
+	if got := a.conn.NextWake().Sub(w.now); got != 3*time.Second {
+		t.Errorf("retry after %v", got)
+	}
+}
+
 func TestMarkerIsAcknowledgedBeforeTheConnectionCanAnswer(t *testing.T) {
 	w, a, b := pair(t)
 	a.allow = nil

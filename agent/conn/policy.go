@@ -58,6 +58,13 @@ func (r *retry) after(now time.Time, rule intervals) {
 	r.next = now.Add(p.next(rule)).Truncate(time.Millisecond) // as it is stored, and as the clock is read
 }
 
+// wake makes it due because the peer says that a full queue has room again. Its relay may know a moment later, and nobody
+// will say it twice, so refusals from here on are followed by short waits, which grow at once.
+func (r *retry) wake(now time.Time) {
+	r.next = now
+	r.slow = pace{fastIntervals.start, slowIntervals.grow}
+}
+
 // due tells whether it may be tried now.
 func (r *retry) due(now time.Time) bool { return !r.next.After(now) }
 

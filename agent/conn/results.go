@@ -255,8 +255,8 @@ func (s *step) wakeDelivery(a link.Address) bool {
 		if !q.address().Same(a) {
 			continue
 		}
-		if m := s.head(q); m != nil && !m.retry.due(s.now) {
-			m.retry.next = s.now
+		if m := s.head(q); m != nil {
+			m.retry.wake(s.now)
 			s.keep(q, m)
 		}
 		return true

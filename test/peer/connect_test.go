@@ -94,6 +94,9 @@ func (p *peer) prepare(text string) (params []byte) {
 	if p.pq != (len(single.KEM.Public) > 0) {
 		p.t.Fatal("the peer does not propose a KEM")
 	}
+	if p.rises {
+		single = single.At(2)
+	}
 	return single.AppendSingle(nil)
 }
 
@@ -277,6 +280,9 @@ func converse(s *scene, p *peer, id agent.ConnectionID) {
 	s.t.Helper()
 	tell(s, p, id, "OK", true)
 	hearOurs(s, p, id, fmt.Appendf(nil, "answer to %d", p.sent), true)
+	if sending, receiving := p.ratchet.PQ(); sending || receiving {
+		s.t.Fatal("our agent has not declined the KEM")
+	}
 }
 
 // tell lets the peer send a message, which our client acknowledges with a receipt.

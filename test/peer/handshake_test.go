@@ -3,12 +3,14 @@ package peer_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/coterie-im/coterie/agent"
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
 )
 
@@ -34,6 +36,24 @@ func variants() map[string]traits {
 	all["oldest"] = traits{agent: 2, client: 1, e2e: 2, speaks: 2}
 	all["oldest with unknown mode"] = traits{agent: 2, client: 1, e2e: 2, speaks: 2, unknown: true}
 	all["old, says the version it has"] = traits{agent: 3, client: 3, e2e: 3, speaks: 3}
+	x = modern()
+	x.only = 4
+	all["client 4 only"] = x
+	x.only, x.client = 2, 3
+	all["client 2 to 3"] = x
+	onion := strings.Repeat("a", 56) + ".onion"
+	x = modern()
+	x.hosts = []string{"127.0.0.1", onion}
+	all["two hosts"] = x
+	x.only = 2
+	all["two hosts, client 2 to 4"] = x
+	x.only, x.hosts = 0, []string{onion, "127.0.0.1"}
+	all["onion first"] = x
+	x = modern()
+	x.key = keys.X25519
+	all["authenticator"] = x
+	x.client = 2
+	all["authenticator, client 2"] = x
 	x = modern()
 	x.pq = true
 	all["post-quantum"] = x

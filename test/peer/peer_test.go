@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/sha256"
@@ -22,14 +23,18 @@ import (
 
 // traits are what a peer can do.
 type traits struct {
-	agent   uint16 // highest agent version
-	client  uint16 // highest client version
-	e2e     uint16 // highest version of the ratchet
-	unknown bool   // queues of unknown mode: the sender cannot secure them
-	contact bool   // the queue is a contact address
-	pq      bool   // wants a KEM: large headers, smaller bodies
-	kemLink bool   // puts a KEM key into its link
-	speaks  uint16 // agent version in message envelopes
+	agent   uint16         // highest agent version
+	client  uint16         // highest client version
+	e2e     uint16         // highest version of the ratchet
+	unknown bool           // queues of unknown mode: the sender cannot secure them
+	contact bool           // the queue is a contact address
+	pq      bool           // wants a KEM: large headers, smaller bodies
+	kemLink bool           // puts a KEM key into its link
+	speaks  uint16         // agent version in message envelopes
+	rises   bool           // says version 2 in parameters, and 3 in headers
+	only    uint16         // lowest client version of the link, 1 by default
+	hosts   []string       // of its queues instead of the relay's
+	key     keys.Algorithm // authorizes it; Ed25519 by default
 }
 
 func modern() traits { return traits{agent: 7, client: 4, e2e: 3, speaks: 7} }
@@ -81,6 +86,9 @@ type peer struct {
 func newPeer(s *scene, x traits) *peer {
 	s.t.Helper()
 	p := &peer{traits: x, t: s.t, server: s.relay, waiting: map[queue.ID][]queue.MSG{}}
+	if x.hosts != nil {
+		p.server.Hosts = x.hosts
+	}
 	p.session = client.Start(client.Config{Dial: client.Dial(s.relay, nil, transport.ClientConfig{}), EventLimit: 512})
 	s.t.Cleanup(p.session.Close)
 	return p
@@ -88,6 +96,9 @@ func newPeer(s *scene, x traits) *peer {
 
 func (p *peer) options() ratchet.Options {
 	o := ratchet.Options{MaxVersion: p.e2e}
+	if p.rises {
+		o.MaxVersion = 3
+	}
 	if p.pq {
 		o.KEM, o.PQ = sntrup761.KEM{}, true
 	}
@@ -126,7 +137,7 @@ func (p *peer) link() link.Request {
 		Kind:  link.Invitation,
 		Agent: queue.VersionRange{Min: queue.Version(min(2, p.traits.agent)), Max: queue.Version(p.traits.agent)},
 		Queues: []link.Queue{{
-			Client:  queue.VersionRange{Min: 1, Max: queue.Version(p.client)},
+			Client:  queue.VersionRange{Min: max(1, queue.Version(p.only)), Max: queue.Version(p.client)},
 			Address: q.address(p),
 			DH:      keys.FromX25519(q.dh.PublicKey()),
 			Mode:    queue.ModeMessaging,
@@ -158,7 +169,7 @@ func (p *peer) makeKeys() ratchet.Params {
 // sendTo records the queue to send to, and makes the keys for it.
 func (p *peer) sendTo(i link.Info) {
 	p.t.Helper()
-	key, err := queue.GenerateKey(keys.Ed25519, rand.Reader)
+	key, err := queue.GenerateKey(cmp.Or(p.key, keys.Ed25519), rand.Reader)
 	must(p.t, err)
 	dh := newDH()
 	p.out = &theirQueue{
@@ -369,7 +380,27 @@ func (p *peer) open(m queue.MSG) (a arrived) {
 		p.t.Fatalf("envelope %q", a.tag)
 	}
 	a.sealed = c.rest
+	p.checkSealed(a)
 	return a
+}
+
+// checkSealed checks the length of a ratchet message: our agent has small headers.
+func (p *peer) checkSealed(a arrived) {
+	p.t.Helper()
+	padded := paddedText
+	switch a.tag {
+	case 'C':
+		padded = paddedInfo
+	case 'I':
+		return
+	}
+	header := 123 + 1
+	if a.sealed[0] == 0 { // two bytes of length since version 3
+		header = 124 + 2
+	}
+	if want := header + 16 + padded; len(a.sealed) != want {
+		p.t.Fatalf("ratchet message of %d bytes, want %d", len(a.sealed), want)
+	}
 }
 
 // decrypt opens the ratchet message.

@@ -39,9 +39,21 @@ func TestPeersFullQueue(t *testing.T) {
 	if !p.open(m).quota {
 		t.Fatal("no marker behind the messages")
 	}
+	refused := make(chan struct{}, 1)
+	s.tap.when(func(e entry) {
+		if e.what == "full" {
+			select {
+			case refused <- struct{}{}:
+			default:
+			}
+		}
+	})
 	p.say(goOn(p.own.address(p)))
+	<-refused // the marker is not acknowledged yet
+	s.tap.when(nil)
 	p.ack(m)
 	expect[*agent.Continued](s, id)
+	expect[*agent.SendDelayed](s, id)
 	for i := quota; i < quota+2; i++ {
 		if got := p.hear(false); !bytes.Equal(got, text(body(i))) {
 			t.Fatalf("%q instead of message %d", got, i)

@@ -12,9 +12,6 @@ import (
 	"github.com/coterie-im/coterie/queue"
 )
 
-// skip lets the peer lose a number: the plaintext is counted and what is made of it never understood.
-func (p *peer) skip() { p.sent++ }
-
 // lost is the integrity of a message behind n that were not understood.
 func (p *peer) lost(n int64) string {
 	return fmt.Sprintf("ERR NO_ID %d %d", p.sent+1-n, p.sent)

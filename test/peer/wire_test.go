@@ -145,13 +145,6 @@ func (c *cursor) opt() bool {
 	}
 }
 
-func (c *cursor) end() {
-	c.t.Helper()
-	if len(c.rest) > 0 {
-		c.t.Fatalf("%d bytes left over", len(c.rest))
-	}
-}
-
 func unpad(t testing.TB, padded []byte) []byte {
 	t.Helper()
 	c := cursor{t, padded}

@@ -1,12 +1,10 @@
 package grouproto
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
 	"github.com/coterie-im/coterie/grouproto/oplog"
-	"github.com/coterie-im/coterie/internal/wire"
 )
 
 // leave is GLEAVE: the operation goes to everybody, connections are kept for the grace. Who waits for the log gives up.
@@ -65,75 +63,4 @@ func contestError(err error) error {
 		return fmt.Errorf("%w: %w", ErrNoContest, err)
 	}
 	return opError(err)
-}
-
-// sendDirect sends a frame of package directconn, as soon as the member is connected.
-func (s *step) sendDirect(in SendDirect) (Done, error) {
-	if err := s.member(); err != nil {
-		return Done{}, err
-	}
-	p := s.peers[in.To]
-	switch {
-	case p == nil || p.ended():
-		return Done{}, ErrUnknown
-	case in.Tag != TagDirectInv && in.Tag != TagDirectRej || len(in.Payload) > MaxFrames-5:
-		return Done{}, ErrTooLarge
-	case in.Tag == TagDirectInv && !s.st.Has(s.self, oplog.PermDirect):
-		return Done{}, ErrNotPermitted
-	}
-	if p.ready() != nil {
-		s.post(p, &directFrame{Tag: in.Tag, Payload: in.Payload}, forDirect, s.env.Now)
-		return Done{}, nil
-	}
-	if len(p.direct) >= mostDirect {
-		return Done{}, ErrNotConnected
-	}
-	p.direct = append(p.direct, directFrame{Tag: in.Tag, Payload: bytes.Clone(in.Payload)})
-	s.putDirect(p)
-	return Done{}, nil
-}
-
-// mostDirect is how many frames of package directconn wait for a member to be connected.
-const mostDirect = 16
-
-func (s *step) putDirect(p *peer) {
-	k := record('x', p.key[:])
-	if len(p.direct) == 0 {
-		s.env.Tx.Delete(k)
-		return
-	}
-	b := []byte{recordVersion}
-	for _, f := range p.direct {
-		b = wire.AppendStr16(append(b, byte(f.Tag)), f.Payload)
-	}
-	s.env.Tx.Put(k, b)
-}
-
-func (g *Group) loadDirect(k, v []byte) error {
-	r := wire.NewReader(v)
-	if len(k) != 32 || g.peers[Key(k)] == nil || r.U8() != recordVersion {
-		return ErrRecords
-	}
-	p := g.peers[Key(k)]
-	for r.Len() > 0 {
-		p.direct = append(p.direct, directFrame{Tag: Tag(r.U8()), Payload: bytes.Clone(r.Str16())})
-	}
-	if r.Err() != nil || len(p.direct) == 0 {
-		return ErrRecords
-	}
-	return nil
-}
-
-// sendWaitingDirect sends what waited for a member to be connected, or drops it if the member is gone.
-func (s *step) sendWaitingDirect(p *peer) {
-	if len(p.direct) == 0 {
-		return
-	}
-	for i := range p.direct {
-		if !p.ended() {
-			s.post(p, &p.direct[i], forDirect, s.env.Now)
-		}
-	}
-	p.direct = nil
-	s.putDirect(p)
 }

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/coterie-im/coterie/grouproto/oplog"
@@ -116,7 +117,7 @@ func (s *step) endPeer(k Key) {
 			s.dropConn(p, c)
 		}
 	}
-	s.sendWaitingDirect(p)
+	s.dropDirect(p)
 	s.dropHeldOf(k)
 	for _, j := range s.joiners {
 		s.joinerLost(j, k)
@@ -154,6 +155,9 @@ func (s *step) ownChanges(old, now *oplog.State, admitted []*oplog.Op) {
 		s.main.status, s.main.graceEnd = StatusMember, time.Time{}
 		for _, p := range s.present() {
 			s.addPeer(p.key) // for its timers
+		}
+		for author := range s.chains {
+			s.progress(author) // begins to ask again
 		}
 		s.notice(Restored{})
 	}
@@ -232,6 +236,11 @@ func (s *step) endings() {
 		if p.ended() && len(p.conns) > 0 && s.due(p.endedAt.Add(Grace)) {
 			s.dropAll(p)
 		}
+		for _, c := range slices.Clone(p.conns) {
+			if s.due(c.until) {
+				s.dropConn(p, c)
+			}
+		}
 	}
 }
 
@@ -262,6 +271,9 @@ func (g *Group) wakeEndings(w *wake) {
 	for _, p := range g.peers {
 		if p.ended() && len(p.conns) > 0 {
 			w.add(p.endedAt.Add(Grace))
+		}
+		for _, c := range p.conns {
+			w.add(c.until)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
 func (s *step) flush() {
 	var order []*peer
 	for _, p := range s.everybody() {
-		if c := p.sendable(); len(p.out) > 0 || c != nil && s.mayFan(p, c) {
+		if c := p.sendable(); len(p.out) > 0 || c != nil && (s.mayFan(p, c) || p.mayDirect(c)) {
 			order = append(order, p)
 		}
 	}
@@ -88,7 +88,7 @@ func (s *step) flushPeer(p *peer) {
 		return
 	}
 	due := slices.ContainsFunc(p.out, func(q queued) bool { return s.due(q.due) })
-	if !due && !s.mayFan(p, c) {
+	if !due && !s.mayFan(p, c) && !p.mayDirect(c) {
 		return
 	}
 	s.touch(p)
@@ -101,6 +101,17 @@ func (s *step) flushPeer(p *peer) {
 		b.add(q.frame, q.purpose)
 	}
 	p.out = nil
+	for i := range p.direct {
+		if d := &p.direct[i]; d.ref == 0 && p.mayDirect(c) {
+			f := encodeFrame(&d.frame)
+			if !b.fits(f) {
+				s.handOver(p, c, &b)
+			}
+			b.add(f, forDirect)
+			d.ref, d.conn = s.main.ref+1, c.name // of the body that comes next
+			s.putDirect(p)
+		}
+	}
 	for s.mayFan(p, c) {
 		m, ok := s.loadMessage(s.self, p.next)
 		if !ok {
@@ -185,6 +196,7 @@ func (s *step) shared(number uint64, body []byte) []byte {
 
 // sent moves the cursor: a relay has the body.
 func (s *step) sent(p *peer, c *pairConn, ref Ref) {
+	s.directSent(p, ref)
 	i := slices.IndexFunc(p.window, func(h handed) bool { return h.ref == ref && h.conn == c.name })
 	if i < 0 {
 		return
@@ -209,6 +221,7 @@ func (s *step) sendFailed(p *peer, c *pairConn, ref Ref, why Reason) {
 		s.broke(p, c, why)
 		return
 	}
+	s.directSent(p, ref)
 	i := slices.IndexFunc(p.window, func(h handed) bool { return h.ref == ref && h.conn == c.name })
 	if i < 0 {
 		return

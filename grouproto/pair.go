@@ -136,6 +136,7 @@ func (s *step) dropConn(p *peer, c *pairConn) {
 	delete(s.conns, c.name)
 	p.conns = slices.DeleteFunc(p.conns, func(x *pairConn) bool { return x == c })
 	s.rewind(p, c.name)
+	s.directAgain(p, c.name)
 	if p.sendable() == nil {
 		p.out = nil
 	}
@@ -235,8 +236,16 @@ func (s *step) ready(p *peer, c *pairConn) {
 		if old == c {
 			break
 		}
-		replaced = replaced || old.state == connReady
-		s.dropConn(p, old)
+		if old.state != connReady || old.broken {
+			s.dropConn(p, old)
+			continue
+		}
+		// What is on its way over it is still taken for a while: the other end goes on using it until it hears of this.
+		replaced = true
+		s.rewind(p, old.name)
+		if old.until.IsZero() {
+			old.until = s.env.Now.Add(oldKept)
+		}
 	}
 	p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
 	p.reason = ReasonNone
@@ -256,7 +265,6 @@ func (s *step) ready(p *peer, c *pairConn) {
 	s.resume(p)
 	s.newRoute()
 	s.forwardHeld(p)
-	s.sendWaitingDirect(p)
 	if j := s.joiners[p.key]; j != nil {
 		s.joinerDone(j)
 		s.joinerProgress(j)

@@ -19,6 +19,7 @@ const (
 	gapWait       = 5 * time.Second  // before a gap is asked for
 	askWait       = 30 * time.Second // before another member is asked
 	headsWait     = 30 * time.Second // that a message waits for the operations it names
+	oldKept       = t1               // how long a connection is kept beside the one that has replaced it
 	mostConns     = 4                // connections of one pair, old and new; the oldest unfinished one goes
 	mostFailed    = 16               // ranges of given up messages that are kept per member
 	mostPeerHeads = 16
@@ -47,6 +48,7 @@ type pairConn struct {
 	routed  bool      // the offer is on its way by some route
 	broken  bool      // sending failed for good
 	told    []OpID    // own heads in the hello that was sent
+	until   time.Time // it was replaced and is deleted then; zero: it was not
 	madeAt  time.Time // when the link was ready; not stored
 }
 
@@ -113,7 +115,7 @@ type peer struct {
 	endedAt   time.Time // not present since; zero: present
 	goneTold  bool      // it was sent the operation that ended its presence
 
-	direct []directFrame // wait for a connection; stored under x
+	direct []directOut // not with a relay yet; stored under x
 
 	// Not stored.
 	out      []queued // stored under q when the step ends with something left
@@ -137,6 +139,7 @@ func (p *peer) put(tx kv.Tx) {
 		b = append(wire.AppendStr8(b, []byte(c.name)), byte(c.side), byte(c.state))
 		b = wire.AppendStr16(appendTime(wire.AppendU32(b, c.attempt), c.expiry), c.link)
 		b = appendIDs(appendFlag(appendFlag(b, c.routed), c.broken), c.told)
+		b = appendTime(b, c.until)
 	}
 	b = wire.AppendU16(appendTime(wire.AppendU32(b, p.attempt), p.attemptsDay), p.attemptsNum)
 	b = append(appendDuration(appendTime(b, p.retryAt), p.retryWait), p.lastRoute[:]...)
@@ -173,6 +176,7 @@ func (g *Group) loadPeer(k, v []byte) error {
 		c := &pairConn{name: string(r.Str8()), side: side(r.U8()), state: connState(r.U8())}
 		c.attempt, c.expiry, c.link = r.U32(), readTime(r), bytes.Clone(r.Str16())
 		c.routed, c.broken, c.told = readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
+		c.until = readTime(r)
 		p.conns = append(p.conns, c)
 		g.conns[c.name] = p
 	}

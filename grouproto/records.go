@@ -28,7 +28,7 @@ import (
 //	h initiator · responder an offer to be passed on
 //	w u64                  a message whose heads are not known yet
 //	k member               a card
-//	x member               frames of package directconn that wait for the member to be connected
+//	x member               frames of package directconn that no relay has yet
 var logPrefix = []byte("l")
 
 func record(kind byte, parts ...[]byte) []byte {

@@ -428,3 +428,27 @@ func TestManyInvitations(t *testing.T) {
 		t.Errorf("%d tokens and %d invitations of a deleted contact are kept", tokens, invitations)
 	}
 }
+
+// Two members invite the same person, who answers one invitation; the other one is refused by itself.
+func TestTwoInvitationsOfOnePerson(t *testing.T) {
+	ctx := t.Context()
+	relay := startRelay(t)
+	c := newCircle(t, GroupOptions{}, newAgents(t, relay, "alice", "bob")...)
+	guest := newAgent(t, "cathy", relay)
+	var invitations []string
+	for i := range 2 {
+		there, back := connect(t, c.agents[i], guest)
+		_, err := c.agents[i].GroupAdd(ctx, c.groups[i], there, AddOptions{})
+		must(t, err)
+		invitations = append(invitations, expect[GroupInvitation](guest, connectionEntity(back)).Invitation)
+	}
+	g, err := guest.GroupJoin(ctx, invitations[0], nil)
+	must(t, err)
+	for range 2 {
+		_, err = guest.GroupJoin(ctx, invitations[1], nil)
+		wantError(t, "join twice", err, ErrMember)
+	}
+	expect(c.agents[1], c.groups[1].Entity(), changed(ChangeInvitationRefused))
+	c.agents, c.groups = append(c.agents, guest), append(c.groups, g)
+	c.together()
+}

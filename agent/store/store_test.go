@@ -518,6 +518,30 @@ func TestAfterCommitCountsCommits(t *testing.T) {
 	}
 }
 
+func TestCursorsAndRoutesCanBeDropped(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "agent.db"))
+	tx := begin(t, s)
+	tx.SetCursor("bot", 1)
+	tx.SetCursor("bot", 2)
+	tx.SetRoute(Route{Relay: "relay", Recipient: []byte("id"), Connection: "conn"})
+	tx.SetRoute(Route{Relay: "relay", Recipient: []byte("id"), Connection: "other"})
+	if at, ok := tx.Cursor("bot"); !ok || at != 2 {
+		t.Error("cursor:", at, ok)
+	}
+	if r, ok := tx.Route("relay", []byte("id")); !ok || r.Connection != "other" {
+		t.Error("route:", r.Connection, ok)
+	}
+	tx.DropCursor("bot")
+	tx.DropRoute("relay", []byte("id"))
+	if _, ok := tx.Cursor("bot"); ok {
+		t.Error("cursor is still there")
+	}
+	if _, ok := tx.Route("relay", []byte("id")); ok {
+		t.Error("route is still there")
+	}
+	commit(t, tx)
+}
+
 func TestFailingCommit(t *testing.T) {
 	broken := errors.New("broken")
 	fail := broken

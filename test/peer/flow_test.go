@@ -10,6 +10,7 @@ import (
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/queue"
 	"github.com/coterie-im/coterie/queue/client"
+	"github.com/coterie-im/coterie/queue/server"
 )
 
 // TestWire looks at what the relay gets from our agent in all handshakes: which commands in which order, the flag and
@@ -413,5 +414,37 @@ func TestNobodyElse(t *testing.T) {
 		}
 		p.secureSending() // the same again
 		converse(s, p, id)
+	})
+}
+
+// TestOldRelay: at a relay of version 8 no queue can be secured by its sender, so that everything is done with keys in
+// confirmations.
+func TestOldRelay(t *testing.T) {
+	old := func(c *server.Config) { c.Versions = queue.VersionRange{Min: 6, Max: 8} }
+	x := modern()
+	x.noModes, x.unknown = true, true
+	t.Run("joiner", func(t *testing.T) {
+		s := newScene(t, old)
+		p := newPeer(s, x)
+		id, text, err := s.ours.CreateConnection(t.Context(), agent.CreateOptions{})
+		must(t, err)
+		expect[*agent.LinkReady](s, id)
+		params := p.prepare(text)
+		p.makeQueue()
+		plain := p.joinerPlain(peerInfo)
+		p.post(false, true, p.body(true, noHeader, confirmation(7, params, p.seal(plain, paddedInfo, paddedInfoPQ))))
+		s.expectFailure(id, "AGENT A_PROHIBITED") // without a key
+		p.confirm(params, plain)
+		allowed(s, p, id)
+		converse(s, p, id)
+	})
+	t.Run("initiator", func(t *testing.T) {
+		s := newScene(t, old)
+		p := newPeer(s, x)
+		id := asInitiator(s, p)
+		converse(s, p, id)
+		if n := s.ours.Counters().Commands["SKEY"]; n != 0 {
+			t.Errorf("SKEY %d times", n)
+		}
 	})
 }

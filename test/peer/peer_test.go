@@ -31,6 +31,7 @@ type traits struct {
 	pq      bool           // wants a KEM: large headers, smaller bodies
 	kemLink bool           // puts a KEM key into its link
 	speaks  uint16         // agent version in message envelopes
+	noModes bool           // the relay knows no modes of queues
 	rises   bool           // says version 2 in parameters, and 3 in headers
 	only    uint16         // lowest client version of the link, 1 by default
 	hosts   []string       // of its queues instead of the relay's

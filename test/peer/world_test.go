@@ -163,12 +163,16 @@ type scene struct {
 	keySet map[queue.ID]int // how often the peer has set keys without need
 }
 
-func newScene(t testing.TB) *scene {
+// newScene opens it; changes are made to the relay's configuration.
+func newScene(t testing.TB, changes ...func(*server.Config)) *scene {
 	t.Helper()
 	s := &scene{t: t, tap: &tap{}, wires: &wires{}, keySet: map[queue.ID]int{}}
 	s.relay = world.StartRelay(t, func(c *server.Config) {
 		s.tap.Store = c.Store
 		c.Store = s.tap
+		for _, change := range changes {
+			change(c)
+		}
 	})
 	s.ours = world.NewAgent(t, s.relay, func(c *agent.Config) { c.Dialer = s.wires })
 	return s

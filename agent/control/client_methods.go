@@ -268,3 +268,9 @@ func (c *Client) Counters() agent.Counters {
 	_, answer, _ := call[countersAnswer](ctx, c, "COUNTERS", "", nothing{})
 	return answer.Counters
 }
+
+// Ping asks the daemon whether it answers.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.order(ctx, "PING", "", nothing{})
+	return err
+}

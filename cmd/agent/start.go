@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,32 +24,29 @@ import (
 const closingTime = 10 * time.Second
 
 func startCommand(s *settings) *cobra.Command {
-	return simple("start", "Run the daemon until SIGTERM or SIGINT; a second signal ends it at once", func(c *cobra.Command) error {
+	c := command("start", "Run the daemon", 0, func(c *cobra.Command, _ []string) error {
 		v, err := s.load()
 		if err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
+			return err
 		}
 		return start(c, v)
 	})
+	c.Long = `Runs the daemon until SIGTERM or SIGINT and prints "ready" when the command socket can be used. A stopping daemon answers
+the commands that are under way and waits a little for relays; a second signal ends it at once. Nothing is lost in either case.
+
+The first start makes the folder, the store and its key. Whoever has both reads everything: keep the key file somewhere else
+than backups of the store.`
+	s.daemonFlags(c.Flags())
+	return c
 }
 
 func start(c *cobra.Command, v values) error {
-	ctx := c.Context()
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(v.LogLevel)); err != nil {
-		return fmt.Errorf("%w: log level %q", errUsage, v.LogLevel)
+		return fmt.Errorf("%w: log level %q: error, warn, info or debug", errUsage, v.LogLevel)
 	}
 	logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	for _, file := range []string{v.Store, v.Socket} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return err
-		}
-	}
-	key, err := storeKey(v)
-	if err != nil {
-		return err
-	}
-	config := agent.Config{Store: v.Store, Key: key, Logger: logger}
+	config := agent.Config{Store: v.Store, Logger: logger}
 	for _, text := range v.Relays {
 		relay, err := queue.ParseServer(text)
 		if err != nil {
@@ -59,50 +54,46 @@ func start(c *cobra.Command, v values) error {
 		}
 		config.Relays = append(config.Relays, relay)
 	}
-	a, err := agent.Open(ctx, config)
+	for _, file := range []string{v.Store, v.Socket} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+	}
+	var err error
+	if config.Key, err = storeKey(v); err != nil {
+		return err
+	}
+	a, err := agent.Open(c.Context(), config)
 	if err != nil {
 		return err
 	}
-	server, err := control.Listen(v.Socket, a, version, logger)
-	if err != nil {
-		return errors.Join(err, closeAgent(a))
-	}
-	if _, err := fmt.Fprintln(c.OutOrStdout(), "ready"); err != nil {
-		return errors.Join(err, closeAgent(a))
-	}
-	server.Serve(ctx)
-	return closeAgent(a)
-}
-
-// closeAgent gives operations that are under way their time; a second signal ends the process.
-func closeAgent(a *agent.Agent) error {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
+	err = serve(c, v, a, logger)
 	ctx, cancel := context.WithTimeout(context.Background(), closingTime)
 	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- a.Close(ctx) }()
-	select {
-	case err := <-closed:
+	return errors.Join(err, a.Close(ctx))
+}
+
+// serve serves the command socket until the command's context ends.
+func serve(c *cobra.Command, v values, a *agent.Agent, logger *slog.Logger) error {
+	server, err := control.Listen(v.Socket, a, version, logger)
+	if err != nil {
 		return err
-	case <-again:
-		return errors.New("ended by a second signal")
 	}
+	ctx, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	if _, err = fmt.Fprintln(c.OutOrStdout(), "ready"); err != nil {
+		cancel()
+	}
+	logger.Info("agent is ready")
+	server.Serve(ctx)
+	logger.Info("agent is stopping")
+	return err
 }
 
 // storeKey reads the key of the store. A key file is made if neither it nor the store exists.
 func storeKey(v values) (store.Key, error) {
-	if v.Passfile != "" {
-		passphrase, err := os.ReadFile(v.Passfile)
-		if err != nil {
-			return store.Key{}, fmt.Errorf("passphrase file: %w", err)
-		}
-		passphrase = bytes.TrimRight(passphrase, "\r\n")
-		if len(passphrase) == 0 {
-			return store.Key{}, errors.New("passphrase file: empty")
-		}
-		return store.Passphrase(passphrase), nil
+	if v.PassphraseFile != "" {
+		return readPassphrase(v.PassphraseFile)
 	}
 	key, err := store.ReadKeyFile(v.KeyFile)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -115,4 +106,26 @@ func storeKey(v values) (store.Key, error) {
 		return store.Key{}, err
 	}
 	return store.WriteKeyFile(v.KeyFile, rand.Reader)
+}
+
+// readPassphrase reads the first line of a file that nobody else can read.
+func readPassphrase(path string) (store.Key, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return store.Key{}, fmt.Errorf("passphrase file: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return store.Key{}, errors.New("passphrase file: others can read it; its mode should be 0600")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return store.Key{}, fmt.Errorf("passphrase file: %w", err)
+	}
+	defer clear(text)
+	line, _, _ := bytes.Cut(text, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) == 0 {
+		return store.Key{}, errors.New("passphrase file: the first line is empty")
+	}
+	return store.Passphrase(line), nil
 }

@@ -23,6 +23,11 @@ func (a *Agent) GroupDirect(ctx context.Context, g GroupID, m MemberID, o Direct
 		if err != nil {
 			return "", err
 		}
+		if e, err := t.groupEntry(g); err != nil {
+			return "", err
+		} else if err := e.core.MayAsk(peer.Member); err != nil {
+			return "", err
+		}
 		done, err := t.directCommand(directconn.Ask{Peer: peer, Self: self, Text: o.Text})
 		if err != nil {
 			return "", err

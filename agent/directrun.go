@@ -92,9 +92,12 @@ func (t *turn) directEffect(effect directconn.Effect) {
 			}
 		}
 	case directconn.SendGroup:
-		// A refusal needs no care here: requests expire, and are withdrawn when the member is gone.
 		if _, err := t.groupCommand(GroupID(f.Peer.Group), grouproto.SendDirect{To: f.Peer.Member, Tag: grouproto.Tag(f.Kind), Payload: f.Payload}); err != nil {
-			t.log.Info("direct connection request cannot be sent", "error", err)
+			t.log.Info("direct connection frame cannot be sent", "error", err)
+			if f.Kind == directconn.KindInvite {
+				name, _ := t.loop.direct.core.Conn(f.Peer)
+				t.directInput(directconn.Failed{Conn: name})
+			}
 		}
 	case directconn.Notice:
 		t.directNotice(f.Event)

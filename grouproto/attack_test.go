@@ -310,3 +310,186 @@ func TestAttackInviterThatNeverAnswers(t *testing.T) {
 		t.Error("giving up has no effect")
 	}
 }
+
+// A malicious inviter fills what a new member keeps before it has the log.
+func TestAttackInviterThatMakesUpAuthors(t *testing.T) {
+	s := newSim(t, 69)
+	s.group(2, oplog.Symmetric())
+	guest := s.node("guest")
+	s.nodes[0].invite(guest)
+	var conn string
+	s.until(time.Minute, func() bool {
+		if guest.g == nil {
+			return false
+		}
+		c := guest.g.peers[s.nodes[0].g.self].offering()
+		if c != nil && c.state == connAllowed {
+			conn = c.name
+		}
+		return conn != ""
+	})
+	for i := range 100 {
+		f := &syncFrame{}
+		for j := range syncEntries {
+			f.List = append(f.List, MessageID{Key{1, byte(i), byte(j)}, 1 << 30, [32]byte{1}})
+		}
+		guest.step(Message{conn, bodyOf(f)})
+	}
+	if n := len(guest.g.chains); n < syncEntries || n > mostAuthors {
+		t.Errorf("%d authors are kept", n)
+	}
+	s.until(time.Hour, func() bool { return s.connected(s.nodes...) })
+	if n := len(guest.g.chains); n > 3 {
+		t.Errorf("%d authors are kept in a group of three", n)
+	}
+	s.stillWell(s.nodes...)
+}
+
+func TestAttackRequestsForDirectConnections(t *testing.T) {
+	s := newSim(t, 70)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[1], s.nodes[2]
+	for i := range 1000 {
+		strike(liar, victim, &directFrame{TagDirectInv, []byte{byte(i), byte(i >> 8)}})
+		s.run(100 * time.Millisecond)
+	}
+	if n := len(eventsOf[DirectFrame](victim)); n > mostDirect+2 {
+		t.Errorf("%d requests were told in 100 seconds", n)
+	}
+	if !slices.Contains(warnedOf(victim, WarnLimit), liar.g.self) {
+		t.Error("nobody was warned")
+	}
+	s.stillWell(s.nodes...)
+}
+
+// Hellos of other connections, pairs, sides and groups, and of members who know no group: none opens a connection.
+func TestAttackHellosThatAreNotForThisConnection(t *testing.T) {
+	s := newSim(t, 71)
+	s.group(4, oplog.Symmetric())
+	victim, other := s.nodes[1], s.nodes[2]
+	foreign := newSim(t, 72)
+	foreign.group(3, oplog.Symmetric())
+
+	// The victim offers, and everything but the right answer comes.
+	joiner := s.node("new")
+	var link []byte
+	seen := map[string]Conf{}
+	s.trace = func(n *node, in Input, _ Effect) {
+		if c, ok := in.(Conf); ok {
+			seen[n.name] = c
+		}
+		if n == joiner && link == nil {
+			if l, ok := in.(LinkReady); ok {
+				link = l.Link
+			}
+		}
+	}
+	s.nodes[0].invite(joiner)
+	s.until(10*time.Minute, func() bool { return s.connected(s.nodes...) })
+	s.trace = nil
+	good, ok := seen["new"]
+	if !ok {
+		t.Fatal("nobody answered the new member's offers")
+	}
+	s.run(2 * time.Hour)
+	binding := Binding{7}
+	p, c := victim.g.peers[other.g.self], &pairConn{name: "trap", side: sideInitiator, state: connOffered, attempt: 77}
+	right := func() *hello {
+		return &hello{Group: victim.g.id, From: other.g.self, To: victim.g.self, Attempt: 77, Range: ownVersions, Heads: heads(other), Card: other.g.card}
+	}
+	change := func(f func(*hello)) []byte { h := right(); f(h); return h.sign(other.g.key, sideJoiner, binding) }
+	wrong := map[string][]byte{
+		"nothing":            nil,
+		"replayed":           good.Info,
+		"reflected":          (&hello{Group: victim.g.id, From: victim.g.self, To: other.g.self, Attempt: 77, Range: ownVersions}).sign(victim.g.key, sideInitiator, binding),
+		"own, turned around": (&hello{Group: victim.g.id, From: other.g.self, To: victim.g.self, Attempt: 77, Range: ownVersions}).sign(victim.g.key, sideJoiner, binding),
+		"initiator's side":   right().sign(other.g.key, sideInitiator, binding),
+		"other binding":      right().sign(other.g.key, sideJoiner, Binding{8}),
+		"other member's key": right().sign(s.nodes[3].g.key, sideJoiner, binding),
+		"other group":        change(func(h *hello) { h.Group = foreign.nodes[0].g.id }),
+		"other receiver":     change(func(h *hello) { h.To = s.nodes[3].g.self }),
+		"other sender":       change(func(h *hello) { h.From = s.nodes[3].g.self }),
+		"other attempt":      change(func(h *hello) { h.Attempt = 76 }),
+		"later version":      change(func(h *hello) { h.Range = versions{2, 9} }),
+	}
+	frame := right().sign(other.g.key, sideJoiner, binding)
+	for n := range frame {
+		wrong[fmt.Sprint("cut at ", n)] = frame[:n]
+	}
+	for what, info := range wrong {
+		st := &step{Group: victim.g, env: victim.env(victim.tx.Clone())}
+		if st.helloGood(p, c, sideJoiner, binding, info) {
+			t.Errorf("%s: the hello was good", what)
+		}
+		if len(st.out) > 0 {
+			t.Errorf("%s: it had effects", what)
+		}
+	}
+	st := &step{Group: victim.g, env: victim.env(victim.tx.Clone())}
+	if !st.helloGood(p, c, sideJoiner, binding, frame) {
+		t.Error("the right hello was not good")
+	}
+	s.stillWell(s.nodes...)
+}
+
+// Nothing but the hello counts before the hello.
+func TestAttackFramesBeforeTheHello(t *testing.T) {
+	s := newSim(t, 73)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[1], s.nodes[2]
+	p := victim.g.peers[liar.g.self]
+	for _, state := range []connState{connMaking, connOffered, connJoined} {
+		c := &pairConn{name: fmt.Sprint("early ", state), side: sideInitiator, state: state, routed: true}
+		p.conns = append(p.conns, c)
+		victim.g.conns[c.name] = p
+		before := victim.g.counts
+		victim.step(Message{c.name, bodyOf(&msgFrame{&message{Heads: heads(liar), Body: []byte("too early")}}, &wantFrame{Ops: heads(liar)})})
+		if len(victim.got) != 0 || victim.g.counts != before {
+			t.Errorf("a frame was taken in state %d", state)
+		}
+		p.conns = p.conns[:1]
+		delete(victim.g.conns, c.name)
+		p.put(victim.tx)
+	}
+	s.stillWell(s.nodes...)
+}
+
+// Every frame, cut at every byte, and with every count at its largest.
+func TestAttackFramesCutAnywhere(t *testing.T) {
+	s := newSim(t, 74)
+	s.group(3, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	conn := victim.g.peers[liar.g.self].ready().name
+	id := MessageID{author.g.self, 3, [32]byte{1}}
+	op := liar.g.log.At(0)
+	s.conns["trap"] = &simConn{owner: liar, name: "trap", link: []byte("link to trap")}
+	for _, f := range []frame{
+		&opsFrame{Ops: []*oplog.Op{op}}, &invMemFrame{[]offer{offerFrom(liar, author.g.self, 1, "x")}},
+		&memInvFrame{Offer: offerFrom(liar, victim.g.self, 1<<31, "link to trap"), Card: []byte("card"), Ops: []*oplog.Op{op}},
+		&needFrame{author.g.self, liar.g.self, 0}, &conFrame{[]conEntry{{author.g.self, 1, 1}}},
+		&msgFrame{&message{Heads: heads(liar), Parents: []MessageID{id}, Body: []byte("text")}},
+		&fwdFrame{author.g.self, &message{Heads: heads(liar), Body: []byte("text")}},
+		&noneFrame{[]noneEntry{{author.g.self, Range{0, 9}, 1}}}, &rcvdFrame{Heads: heads(liar), UpTo: 9, Missing: []Range{{1, 2}}},
+		&syncFrame{Heads: heads(liar), List: []MessageID{id}}, &wantFrame{Ops: heads(liar), Messages: []wantEntry{{author.g.self, Range{0, 9}}}},
+		&memFrame{1, []memEntry{{author.g.self, 1}}}, &doneFrame{3},
+	} {
+		whole := encodeFrame(f)
+		for n := range whole {
+			var b bundle
+			b.add(whole[:n], forSync)
+			victim.step(Message{conn, b.body})
+			damaged := bytes.Clone(whole)
+			damaged[n] = 0xff
+			b = bundle{}
+			b.add(damaged, forSync)
+			victim.step(Message{conn, b.body})
+			victim.step(Message{conn, b.body[:len(b.body)-1]})
+		}
+		s.run(time.Minute)
+	}
+	if malformed, _, _, _ := victim.g.Problems(); malformed == 0 {
+		t.Error("nothing was malformed")
+	}
+	s.run(time.Hour)
+	s.stillWell(author, victim)
+}

@@ -198,22 +198,22 @@ func (s *step) forwarded(via *peer, f *memInvFrame) {
 	s.offered(&f.Offer)
 }
 
-// offered takes an offer for us: R0, or a higher attempt in any other state.
-func (s *step) offered(o *offer) {
+// offered takes an offer for us: R0, or a higher attempt in any other state. It reports whether it was joined.
+func (s *step) offered(o *offer) bool {
 	p := s.peers[o.Initiator]
 	if p == nil || p.ended() || o.Attempt <= p.attempt || s.due(unix(o.Expiry)) || !s.alive() {
-		return
+		return false
 	}
 	if c := p.offering(); c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) {
-		return // both offered: the smaller key's offer stands
+		return false // both offered: the smaller key's offer stands
 	}
 	if !o.verify(s.id) {
 		s.warn(WarnHello, p.key)
-		return
+		return false
 	}
 	if s.attempts(p) >= 2*MaxAttempts {
 		s.warnLimit(p)
-		return // it is repeated by its initiator
+		return false // it is repeated by its initiator
 	}
 	p.attemptsNum++
 	for c := p.offering(); c != nil; c = p.offering() {
@@ -229,6 +229,7 @@ func (s *step) offered(o *offer) {
 	s.counts.Confirmations++
 	s.do(s.joinEffect(p, c))
 	p.retryAt, p.retryWait = s.env.Now.Add(t1), t1
+	return true
 }
 
 // need asks a connected member for an offer of p (G_NEED); p itself while there is a connection with it.
@@ -258,7 +259,7 @@ func (s *step) needed(from *peer, f *needFrame) {
 		return
 	}
 	p := s.peers[f.Responder]
-	if p == nil || p.ended() || f.Hops == 0 && f.Responder != from.key {
+	if p == nil || p.ended() || f.Hops == 0 && f.Responder != from.key || !s.initiates(p) {
 		return
 	}
 	s.touch(p)

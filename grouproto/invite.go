@@ -249,9 +249,8 @@ func (s *step) introduce(f *accFrame) {
 	if p == nil || p.ended() {
 		return
 	}
-	before := len(p.conns)
-	s.offered(&f.Offer)
-	if j := s.joiners[p.key]; j != nil && !j.gotLog && len(p.conns) > before {
+	joined := s.offered(&f.Offer)
+	if j := s.joiners[p.key]; j != nil && !j.gotLog && joined {
 		s.sendLog(p, j)
 	}
 }

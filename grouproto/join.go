@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/coterie-im/coterie/grouproto/oplog"
 	"github.com/coterie-im/coterie/internal/wire"
 )
 
@@ -220,9 +221,15 @@ func (s *step) doneTold(p *peer) {
 	s.notice(OffersForwarded{Waiting: waiting})
 }
 
+// mostAuthors is how many authors an inviter can name before the log is here.
+const mostAuthors = 4 * oplog.MaxMembers
+
 // snapshot takes the inviter's list of messages that are older than the add (G_SYNC while joining).
 func (s *step) snapshot(list []MessageID) {
 	for _, id := range list {
+		if s.chains[id.Author] == nil && len(s.chains) >= mostAuthors {
+			return
+		}
 		if c := s.chain(id.Author); c.top == 0 && id.Number < ^uint64(0) {
 			c.hint = id
 		}
@@ -234,6 +241,10 @@ func (s *step) snapshot(list []MessageID) {
 func (s *step) openHistory() {
 	value, _, _ := s.st.Setting("history")
 	for _, c := range s.chains {
+		if !s.everMember(c.author) {
+			s.dropChain(c) // the inviter made somebody up
+			continue
+		}
 		if c.top > 0 || c.hint.Author == (Key{}) {
 			continue
 		}

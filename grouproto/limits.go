@@ -87,6 +87,7 @@ func (s *step) mayAsk(p *peer) bool {
 const (
 	warnBurst  = 8         // warnings of one kind about one member told at once
 	warnRate   = 1 / 600.0 // and per second
+	directRate = 1 / 60.0  // frames of package directconn of one member per second, beyond mostDirect at once
 	relayBurst = 512       // offers and G_NEED of one peer that are passed on at once
 	relayRate  = 1.0       // and per second; what is dropped is repeated by its sender
 )

@@ -430,7 +430,9 @@ func (s *step) pending() {
 			case connMaking:
 				s.do(NewConn{Conn: c.name})
 			case connJoined:
+				told := c.told
 				s.do(s.joinEffect(p, c))
+				c.told = told // the connection exists and keeps the hello from before
 			}
 		}
 	}

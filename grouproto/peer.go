@@ -124,6 +124,7 @@ type peer struct {
 	wants    bucket   // G_WANT and G_SYNC it sends
 	relays   bucket   // offers and G_NEED that it wants passed on
 	copies   bucket   // bytes of G_FWD to it
+	asks     bucket   // frames of package directconn that it sends
 	warned   time.Time
 	warnings [WarnCard + 1]bucket // about it, by kind
 	delayedN uint32               // serial of its next delayed frame

@@ -76,7 +76,7 @@ func (s *step) frame(p *peer, b []byte) {
 		s.tellGone(p)
 		return
 	}
-	if d.tag == TagMsg || d.tag == TagOps {
+	if d.tag == TagMsg || d.tag == TagOps || d.tag == TagMemInv {
 		if p.delayed > 0 || !p.frames.take(s.env.Now, 1, peerBurst, peerRate) {
 			s.delay(p, b)
 			return
@@ -114,6 +114,10 @@ func (s *step) handle(p *peer, f frame) {
 	case *wantFrame:
 		s.wantCame(p, f)
 	case *directFrame:
+		if !p.asks.take(s.env.Now, 1, mostDirect, directRate) {
+			s.warnLimit(p)
+			return
+		}
 		s.notice(DirectFrame{
 			From: p.key, Tag: f.Tag, Payload: bytes.Clone(f.Payload), Permitted: s.st.Has(p.key, oplog.PermDirect),
 		})
@@ -161,7 +165,7 @@ func (s *step) message(p *peer, author Key, m *message) {
 		s.bad.frames++
 		return
 	}
-	if len(s.log.Unknown(m.Heads)) > 0 {
+	if s.lacksHeads(m) {
 		s.holdMessage(p.key, author, m)
 		return
 	}
@@ -224,7 +228,7 @@ func (s *step) refuse(via, author Key, m *message) {
 	switch {
 	case gone:
 		s.votedNone(author, via, vote{noneNotForYou, m.Number})
-	case len(s.log.Unknown(m.Heads)) > 0:
+	case s.lacksHeads(m):
 		c.know(m.Number)
 		s.gapSeen(author)
 	case via == author:
@@ -350,6 +354,11 @@ func (s *step) again(via Key, held *kept, id MessageID, m *message) {
 	}
 }
 
+// lacksHeads tells whether operations that a message names are not admitted here yet, be they unknown or waiting.
+func (s *step) lacksHeads(m *message) bool {
+	return slices.ContainsFunc(m.Heads, func(id OpID) bool { return s.log.Op(id) == nil })
+}
+
 // maySpeak tells whether a message is taken: its author is present, with the permission, in the state that the message
 // names, and has not been removed here; of removed ones only messages below the largest cut.
 func (s *step) maySpeak(author Key, m *message) bool {
@@ -450,7 +459,7 @@ func (s *step) judgeWaiting() {
 	}
 	var ready []*heldMessage
 	s.waiting = slices.DeleteFunc(s.waiting, func(h *heldMessage) bool {
-		if !s.due(h.until) && len(s.log.Unknown(h.message.Heads)) > 0 {
+		if !s.due(h.until) && s.lacksHeads(h.message) {
 			return false
 		}
 		s.env.Tx.Delete(numberKey('w', h.serial))

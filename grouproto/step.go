@@ -51,6 +51,13 @@ func (s *step) chain(author Key) *chain {
 	return c
 }
 
+// dropChain forgets an author.
+func (s *step) dropChain(c *chain) {
+	delete(s.chains, c.author)
+	delete(s.chainW, c)
+	s.env.Tx.Delete(record('c', c.author[:]))
+}
+
 func random32(env Env) (b [32]byte) { fill(env, b[:]); return b }
 func random16(env Env) (b [16]byte) { fill(env, b[:]); return b }
 

@@ -20,7 +20,7 @@ import (
 var top = filepath.Join("..", "..")
 
 // announced are documents that others may point to before they are written.
-var announced = []string{"agent.md", "commands.md", "performance.md"}
+var announced = []string{"agent.md", "commands.md"}
 
 // document is one file of docs/.
 type document struct {

@@ -493,3 +493,37 @@ func TestAttackFramesCutAnywhere(t *testing.T) {
 	s.run(time.Hour)
 	s.stillWell(author, victim)
 }
+
+// A member that does not read, but asks, fills nobody's outbox.
+func TestAttackAskingWithoutReading(t *testing.T) {
+	s := newSim(t, 75)
+	s.group(3, oplog.Symmetric())
+	author, liar, victim := s.nodes[0], s.nodes[1], s.nodes[2]
+	for i := range 20 {
+		author.send(fmt.Sprint("text ", i))
+	}
+	s.run(time.Minute)
+	s.quota = 4
+	liar.stop()
+	for i := range 6 {
+		victim.send(fmt.Sprint("more ", i))
+		s.run(time.Second)
+	}
+	s.run(time.Minute)
+	c := victim.g.peers[liar.g.self].ready()
+	if victim.g.peers[liar.g.self].paused != ReasonQuota {
+		t.Fatal("the queue is not full")
+	}
+	before := len(s.conns[c.name].out)
+	for range 600 {
+		strike(liar, victim, &wantFrame{Messages: []wantEntry{{author.g.self, Range{0, 19}}}}, &syncFrame{Flags: syncAsk}, &wantFrame{Ops: heads(liar)})
+		s.run(time.Second)
+	}
+	if n := len(s.conns[c.name].out) - before; n > 2 {
+		t.Errorf("%d messages wait for a member that does not read", n)
+	}
+	liar.start()
+	s.run(3 * time.Hour)
+	s.quota = 0
+	s.stillWell(s.nodes...)
+}

@@ -54,11 +54,25 @@ func (s *step) parents() []MessageID {
 // goes out before. Frames for somebody who cannot be sent anything are dropped: whatever matters is found by the heads
 // and digests of later frames.
 func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
-	if p.sendable() == nil {
+	if p.sendable() == nil || p.full(why) {
 		return
 	}
 	s.touch(p)
 	p.out = append(p.out, queued{due: due, purpose: why, frame: encodeFrame(f)})
+}
+
+// full tells whether nothing of a kind is sent to a member because its queue is full: answers and news that it finds by
+// the heads and the digest that it gets when it reads again. Else it could fill our outbox by asking without reading.
+func (p *peer) full(why purpose) bool {
+	if p.paused != ReasonQuota || p.ended() {
+		return false
+	}
+	switch why {
+	case forCopies, forSync, forReceipts, forOperations, forForwarded:
+		return true
+	default:
+		return false
+	}
 }
 
 // flush hands over what is due, in random order, so that the order of a fan-out tells a relay nothing about members.
@@ -272,7 +286,11 @@ func (s *step) resume(p *peer) {
 		if len(p.window) == 0 {
 			p.sent = p.next
 		}
+	}
+	if s.main.status == StatusMember {
 		s.postOwnFront(p)
+		s.receiptWanted(p)
+		s.forwardHeld(p)
 	}
 }
 
@@ -288,7 +306,9 @@ func (s *step) pauseTimers() {
 			s.touch(p)
 			p.pausedAt = s.env.Now
 			if len(p.window) == 0 {
+				p.paused = ReasonNone // this one it may get
 				s.postOwnFront(p)
+				p.paused = ReasonQuota
 			}
 		case p.paused == ReasonNone && s.due(p.lastHeard.Add(Retention)):
 			s.touch(p)

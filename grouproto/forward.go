@@ -142,7 +142,7 @@ func (s *step) toForward(from *peer, f *invMemFrame) {
 		case o.Responder == s.self:
 			s.offered(&o)
 		case q == nil || q.ended() || !s.mayRelay(from):
-		case q.ready() != nil:
+		case q.ready() != nil && !q.full(forForwarded):
 			s.forward(q, from, o)
 		default:
 			s.hold(&heldOffer{offer: o, via: from.key})

@@ -220,6 +220,9 @@ func (s *step) spreadLate() {
 
 // postOps sends operations in as many frames as it takes.
 func (s *step) postOps(p *peer, ops []*oplog.Op, flags uint8, why purpose) {
+	if p.full(why) {
+		return
+	}
 	for len(ops) > 0 {
 		n, size := 0, 2+3+1+2
 		for n < len(ops) && (n == 0 || size+ops[n].Size() <= MaxFrames) {

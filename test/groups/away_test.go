@@ -135,3 +135,33 @@ func TestDirectRequestWhileTheMemberIsAway(t *testing.T) {
 	next(a, func(_ agent.Event, e *agent.DirectReady) bool { return e.Member == b.self })
 	next(b, func(_ agent.Event, e *agent.DirectReady) bool { return e.Member == a.self })
 }
+
+// While an inviter that was closed half-way comes back, and hands over what it still had, members ask each other for
+// direct connections: every request is told.
+func TestDirectRequestsWhileTheInviterComesBack(t *testing.T) {
+	ctx := t.Context()
+	people := newPeople(t, world.StartRelay(t), 4)
+	inviter, guest := people[0], people[3]
+	circle(t, people[:3]...)
+	invite(t, inviter, guest)
+	await(t, "one pair besides the inviter's", func() bool { return guest.info().Connected >= 2 })
+	inviter.close()
+	await(t, "all pairs but the inviter's", func() bool {
+		return guest.info().Connected == 3 && people[1].info().Connected == 3 && people[2].info().Connected == 3
+	})
+	inviter.open()
+	ask := func(from, to *person) {
+		t.Helper()
+		_, err := from.GroupDirect(ctx, from.group, to.self, agent.DirectOptions{Text: []byte("lunch?")})
+		must(t, err)
+		asked := next(to, func(_ agent.Event, e *agent.DirectRequest) bool { return e.Member == from.self })
+		must(t, to.GroupDirectReject(ctx, to.group, asked.Request))
+		next(from, func(_ agent.Event, e *agent.DirectEnded) bool { return e.Member == to.self && e.Reason == "refused" })
+	}
+	for range 4 { // members may be asked this often at once
+		ask(people[1], guest)
+		ask(guest, people[2])
+		ask(people[2], people[1])
+	}
+	gathered(t, people...)
+}

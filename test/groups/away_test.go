@@ -74,7 +74,9 @@ func TestEndsWhileSomebodyIsAway(t *testing.T) {
 	removed.open()
 	next(removed, func(_ agent.Event, e *agent.Removed) bool { return e.By == creator.self })
 	away.open()
-	next(away, func(_ agent.Event, e *agent.MemberRemoved) bool { return e.Member == removed.self && e.By == creator.self })
+	next(away, func(_ agent.Event, e *agent.MemberRemoved) bool {
+		return e.Member == removed.self && e.By == creator.self
+	})
 	await(t, "the message meanwhile", func() bool { return away.has("not for everybody") == 1 })
 	if removed.has("not for everybody") != 0 {
 		t.Error("the removed member reads on")

@@ -63,7 +63,7 @@ func (s *step) addPeer(k Key) *peer {
 		s.insert(p)
 	}
 	s.touch(p)
-	if p.ready() == nil && p.retryAt.IsZero() && !s.initiates(p) {
+	if !p.healthy() && p.retryAt.IsZero() && !s.initiates(p) {
 		p.retryAt, p.retryWait = s.env.Now.Add(t1), t1
 	}
 	return p

@@ -275,7 +275,7 @@ func (s *step) needed(from *peer, f *needFrame) {
 			}
 		}
 	case c != nil:
-	case p.ready() == nil:
+	case !p.healthy():
 		p.retryAt = s.env.Now
 	case !s.env.Now.Before(p.replacedAt.Add(replaceEvery)):
 		p.replace = true

@@ -40,7 +40,7 @@ func (s *step) wanted() (want []*peer, open int) {
 		return nil, 0
 	}
 	for _, p := range s.present() {
-		if p.ready() != nil && !p.replace && p.offering() == nil || !s.initiates(p) {
+		if p.healthy() && !p.replace && p.offering() == nil || !s.initiates(p) {
 			continue
 		}
 		if c := p.offering(); c != nil {
@@ -50,7 +50,7 @@ func (s *step) wanted() (want []*peer, open int) {
 			}
 			continue
 		}
-		if p.ready() != nil && !p.replace {
+		if p.healthy() && !p.replace {
 			continue
 		}
 		if p.retryAt.After(s.env.Now) {
@@ -309,7 +309,7 @@ func (s *step) noRoute(p *peer) {
 func (s *step) failed(p *peer, c *pairConn, why Reason) {
 	switch c.state {
 	case connReady:
-		s.broke(p, c, why)
+		s.deaf(p, c, why)
 	case connMaking:
 		s.dropConn(p, c)
 		s.wait(p, why)
@@ -330,7 +330,21 @@ func (s *step) broke(p *peer, c *pairConn, why Reason) {
 	}
 	c.broken = true
 	s.rewind(p, c.name)
-	if p.ended() || !s.alive() || p.ready() != nil {
+	s.directAgain(p, c.name)
+	s.unhealthy(p, why)
+}
+
+// deaf is a working connection over which nothing will come any more.
+func (s *step) deaf(p *peer, c *pairConn, why Reason) {
+	if !c.deaf {
+		c.deaf = true
+		s.unhealthy(p, why)
+	}
+}
+
+// unhealthy begins to replace a connection.
+func (s *step) unhealthy(p *peer, why Reason) {
+	if p.ended() || !s.alive() || p.healthy() {
 		return
 	}
 	p.connected = false
@@ -340,7 +354,7 @@ func (s *step) broke(p *peer, c *pairConn, why Reason) {
 
 // wait says why a pair is not connected; the client hears of it once per reason.
 func (s *step) wait(p *peer, why Reason) {
-	if p.reason == why || p.ready() != nil {
+	if p.reason == why || p.healthy() {
 		return
 	}
 	s.touch(p)
@@ -395,7 +409,7 @@ func (s *step) pairTimers() {
 			p.retryAt = time.Time{}
 		case s.initiates(p):
 			p.retryAt = time.Time{} // schedule begins it
-		case p.ready() == nil:
+		case !p.healthy():
 			s.wait(p, ReasonNoAnswer)
 			s.backOff(p)
 			s.need(p)

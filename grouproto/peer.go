@@ -47,6 +47,7 @@ type pairConn struct {
 	link    []byte    // own request to be offered, or the peer's that was joined
 	routed  bool      // the offer is on its way by some route
 	broken  bool      // sending failed for good
+	deaf    bool      // receiving failed for good; what is sent may still arrive
 	told    []OpID    // own heads in the hello that was sent
 	until   time.Time // it was replaced and is deleted then; zero: it was not
 	madeAt  time.Time // when the link was ready; not stored
@@ -139,7 +140,7 @@ func (p *peer) put(tx kv.Tx) {
 	for _, c := range p.conns {
 		b = append(wire.AppendStr8(b, []byte(c.name)), byte(c.side), byte(c.state))
 		b = wire.AppendStr16(appendTime(wire.AppendU32(b, c.attempt), c.expiry), c.link)
-		b = appendIDs(appendFlag(appendFlag(b, c.routed), c.broken), c.told)
+		b = appendIDs(appendFlag(appendFlag(appendFlag(b, c.routed), c.broken), c.deaf), c.told)
 		b = appendTime(b, c.until)
 	}
 	b = wire.AppendU16(appendTime(wire.AppendU32(b, p.attempt), p.attemptsDay), p.attemptsNum)
@@ -176,7 +177,7 @@ func (g *Group) loadPeer(k, v []byte) error {
 	for n := r.U8(); n > 0 && r.Err() == nil; n-- {
 		c := &pairConn{name: string(r.Str8()), side: side(r.U8()), state: connState(r.U8())}
 		c.attempt, c.expiry, c.link = r.U32(), readTime(r), bytes.Clone(r.Str16())
-		c.routed, c.broken, c.told = readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
+		c.routed, c.broken, c.deaf, c.told = readFlag(r), readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
 		c.until = readTime(r)
 		p.conns = append(p.conns, c)
 		g.conns[c.name] = p
@@ -257,6 +258,12 @@ func (p *peer) ready() *pairConn {
 		}
 	}
 	return nil
+}
+
+// healthy tells whether frames flow both ways.
+func (p *peer) healthy() bool {
+	c := p.ready()
+	return c != nil && !c.deaf
 }
 
 // sendable returns the connection to send frames over: a ready one, else the newest that was joined and not answered

@@ -109,7 +109,7 @@ func (g *Group) Info() GroupInfo {
 		Upgrade: g.main.upgrade,
 	}
 	for _, p := range g.present() {
-		if p.ready() != nil {
+		if p.healthy() {
 			i.Connected++
 		}
 	}
@@ -154,7 +154,7 @@ func (g *Group) memberInfo(tx kv.Tx, p *peer) MemberInfo {
 	switch {
 	case p.ended():
 		m.Pair = PairEnded
-	case p.ready() != nil:
+	case p.healthy():
 		m.Pair = PairReady
 	case p.offering() != nil || p.sendable() != nil:
 		m.Pair = PairConnecting

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +61,7 @@ func (s *sim) randomSchedule(t *testing.T) {
 			in = append(in, n)
 		}
 	}
+	in = s.reachable(in)
 	if len(in) == 0 {
 		return
 	}
@@ -74,6 +76,43 @@ func (s *sim) randomSchedule(t *testing.T) {
 		}
 	}
 	s.everythingArrived(in)
+}
+
+// reachable leaves out those that nobody can know of or reach: a member whose inviter was removed before it had
+// introduced it to anybody, one that lost its queues faster than they could be replaced, and whom such members invited.
+// Everybody else has to be in one piece.
+func (s *sim) reachable(in []*node) []*node {
+	var pieces [][]*node
+	seen := map[*node]bool{}
+	for _, n := range in {
+		if seen[n] {
+			continue
+		}
+		seen[n] = true
+		piece := []*node{n}
+		for i := 0; i < len(piece); i++ {
+			for _, o := range in {
+				if p := piece[i].g.peers[o.g.self]; !seen[o] && p != nil && p.healthy() {
+					seen[o] = true
+					piece = append(piece, o)
+				}
+			}
+		}
+		pieces = append(pieces, piece)
+	}
+	stranded := func(piece []*node) bool {
+		return slices.ContainsFunc(piece, func(n *node) bool {
+			inviter := n.g.peers[n.g.main.inviter]
+			lost := slices.ContainsFunc(n.g.present(), func(p *peer) bool {
+				return slices.ContainsFunc(p.conns, func(c *pairConn) bool { return c.deaf })
+			})
+			return lost || !n.g.main.joinDone && inviter != nil && inviter.ended()
+		})
+	}
+	if len(pieces) > 1 && slices.ContainsFunc(pieces, stranded) {
+		return slices.MaxFunc(pieces, func(a, b []*node) int { return len(a) - len(b) })
+	}
+	return in
 }
 
 // everythingArrived checks that everybody has exactly the messages that are for it.
@@ -106,6 +145,32 @@ func (s *sim) everythingArrived(in []*node) {
 			}
 		}
 	}
+}
+
+// loseQueue is a relay that loses one queue of a node, with all that waits in it. The node is told when it subscribes, the
+// others when they send. It happens while everybody is connected with everybody: who cannot be reached, or cannot reach
+// anybody, has to be invited again.
+func (s *sim) loseQueue(n *node) {
+	for _, o := range s.nodes {
+		if o.g == nil || o.g.Info().Status != StatusMember {
+			continue
+		}
+		if !o.alone() {
+			return
+		}
+		for _, p := range o.g.present() {
+			if c := p.ready(); c == nil || !p.healthy() || s.conns[c.name].deleted || s.conns[c.name].peer.deleted {
+				return
+			}
+		}
+	}
+	present := n.g.present()
+	if len(present) < 2 {
+		return
+	}
+	lost := s.conns[present[s.rng.IntN(len(present))].ready().name]
+	lost.deleted, lost.inbox = true, 0
+	n.later(s.delay(), func() { n.step(Failed{lost.name, ReasonAuth}) })
 }
 
 // linked tells whether everybody still has a connection with everybody it ever knew: only then a contest is certain to
@@ -169,6 +234,8 @@ func (s *sim) act(i int) {
 		n.step(Leave{})
 	case k < 17 && other != n:
 		n.step(Repair{other.g.self})
+	case k < 17 || k < 18 && s.rng.IntN(2) == 0:
+		s.loseQueue(n)
 	case k < 18:
 		n.step(SetRole{Member: other.g.self, Role: oplog.Role(s.rng.IntN(5))})
 	default:

@@ -494,3 +494,91 @@ func TestDirectFramesWaitForTheConnection(t *testing.T) {
 		t.Errorf("%d frames arrived", len(got))
 	}
 }
+
+// A queue of one's own that the relay has lost: nothing arrives any more, but what is sent does, also to ask for a new
+// connection when there is nobody else.
+func TestDeafConnectionIsReplaced(t *testing.T) {
+	for _, deaf := range []int{0, 1} {
+		s := newSim(t, 35)
+		s.group(2, oplog.Symmetric())
+		s.reload = 0.3
+		n, o := s.nodes[deaf], s.nodes[1-deaf]
+		s.run(2 * time.Hour)
+		lost := s.conns[n.g.peers[o.g.self].ready().name]
+		lost.deleted = true
+		n.step(Failed{lost.name, ReasonAuth})
+		if w := eventsOf[PairWaiting](n); len(w) == 0 || w[len(w)-1].Member != o.g.self {
+			t.Errorf("told %v", w)
+		}
+		n.send("do you hear me?")
+		s.run(time.Hour)
+		if !s.connected(n, o) {
+			t.Fatalf("m%d is still deaf", deaf)
+		}
+		o.send("yes")
+		s.run(time.Minute)
+		s.agree(n, o)
+		s.sameMessages(s.nodes, nil)
+	}
+}
+
+// A message may come before the operations that it names, and these in any order.
+func TestMessageWaitsForOperationsThatWait(t *testing.T) {
+	s := newSim(t, 36)
+	s.group(4, oplog.Symmetric())
+	author, speaker, listener := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.cutOff(author, speaker.name)
+	first := author.must(Set{"title", []byte("one")}).Op
+	second := author.must(Set{"title", []byte("two")}).Op
+	s.run(10 * time.Second)
+	author.stop()
+	s.cutOff(speaker)
+	speaker.send("I like the second title")
+	m, _ := loadKept(speaker.tx, 'm', speaker.g.self, 0)
+	give := func(f frame) {
+		listener.step(Message{listener.g.peers[speaker.g.self].ready().name, bodyOf(f)})
+	}
+	give(&opsFrame{Ops: []*oplog.Op{speaker.g.log.Op(second)}}) // waits for the first
+	give(&msgFrame{m.message})
+	listener.load() // forgets what waits, not the message
+	give(&opsFrame{Ops: []*oplog.Op{speaker.g.log.Op(second)}})
+	if len(listener.got) != 0 {
+		t.Error("judged before what it names is known")
+	}
+	give(&opsFrame{Ops: []*oplog.Op{speaker.g.log.Op(first)}})
+	if len(listener.got) != 1 {
+		t.Error("the message was not told")
+	}
+	s.restore(speaker)
+	author.start()
+	s.restore(author)
+	s.run(time.Hour)
+	s.agree(s.nodes...)
+	s.sameMessages(s.nodes, nil)
+}
+
+// Who comes back after a contest goes on asking for what it lacked.
+func TestGapsAreAskedForAfterTheReturn(t *testing.T) {
+	s := newSim(t, 37)
+	s.group(4, oplog.Symmetric())
+	author, rebel, victim := s.nodes[0], s.nodes[3], s.nodes[2]
+	s.cutOff(author, s.nodes[1].name)
+	author.send("for all")
+	s.run(10 * time.Second)
+	author.stop()
+	s.nodes[1].send("as m0 says")
+	s.run(3 * time.Second)
+	if len(victim.g.asks) == 0 {
+		t.Fatal("m2 misses nothing")
+	}
+	rebel.must(Remove{Members: []Key{victim.g.self}})
+	s.run(10 * time.Second)
+	if victim.g.Info().Status != StatusRemoved {
+		t.Fatal("m2 is not removed")
+	}
+	victim.must(Remove{Contest: true})
+	s.run(time.Hour)
+	if victim.got[author.g.self.Text()+"/0"] != 1 {
+		t.Error("m2 still misses the message")
+	}
+}

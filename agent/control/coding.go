@@ -100,6 +100,9 @@ func encode(t *transmission, from any) error {
 		var out bytes.Buffer
 		e := json.NewEncoder(&out)
 		e.SetEscapeHTML(false)
+		if value.Kind() == reflect.Slice && value.IsNil() {
+			value = reflect.MakeSlice(value.Type(), 0, 0) // "[]" rather than "null"
+		}
 		err := e.Encode(value.Interface())
 		t.body = bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 		return err
@@ -167,9 +170,13 @@ func decode(t transmission, to any, strict bool) error {
 			v.Field(body.index).SetBytes(t.body)
 		}
 		return nil
-	default:
-		return decodeJSON(t.body, v.Field(body.index).Addr().Interface(), strict)
 	}
+	value := v.Field(body.index)
+	err := decodeJSON(t.body, value.Addr().Interface(), strict)
+	if value.Kind() == reflect.Slice && value.Len() == 0 {
+		value.SetZero()
+	}
+	return err
 }
 
 func decodeJSON(b []byte, to any, strict bool) error {

@@ -149,6 +149,13 @@ func TestMisspeltOptionsAreRefused(t *testing.T) {
 	}
 }
 
+func TestListOfNothingIsAList(t *testing.T) {
+	in, got := there(t, connectionsAnswer{}, true)
+	if string(in.body) != "[]" || got.(connectionsAnswer).Connections != nil {
+		t.Errorf("%s, then %+v", in.body, got)
+	}
+}
+
 func TestWhatCannotBeAWordIsRefused(t *testing.T) {
 	for _, bad := range []any{
 		cursorParams{""}, cursorParams{"two words"}, cursorParams{":text"}, cursorParams{"line\r\nend"}, cursorParams{"\xff"},

@@ -7,6 +7,7 @@ import (
 
 // Reference is a row of the command table, for the documentation.
 type Reference struct {
+	Section    string // heading for this and the rows behind it that have the same
 	Name       string
 	Entity     string // "", "C:" or "G:"
 	Parameters string // such as "link [key] [<info>]"
@@ -17,14 +18,25 @@ type Reference struct {
 // References returns the command table in its order. In parameters and answers, what is in brackets may be left out, <x>
 // is a body, {x} is a body of JSON.
 func References() (rows []Reference) {
-	for _, c := range commands {
-		rows = append(rows, Reference{
-			Name:       c.name,
-			Entity:     string(c.on),
-			Parameters: describe(c.params),
-			Answer:     strings.TrimSpace(c.answer + " " + describe(c.result)),
-			Help:       c.help,
-		})
+	for _, section := range []struct {
+		heading  string
+		commands []command
+	}{
+		{"Connections", connectionCommands},
+		{"Groups", groupCommands},
+		{"Direct connections", directCommands},
+		{"Events and the agent", agentCommands},
+	} {
+		for _, c := range section.commands {
+			rows = append(rows, Reference{
+				Section:    section.heading,
+				Name:       c.name,
+				Entity:     string(c.on),
+				Parameters: describe(c.params),
+				Answer:     strings.TrimSpace(c.answer + " " + describe(c.result)),
+				Help:       c.help,
+			})
+		}
 	}
 	return rows
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -225,7 +226,7 @@ func groupDeliveryCommand(s *settings) *cobra.Command {
 			}
 			return s.output(c, all, func(w io.Writer) {
 				for _, d := range all {
-					fmt.Fprintln(w, d.Member, d.State, d.Reason)
+					fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("%s %s %s", d.Member, d.State, d.Reason)))
 				}
 			})
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coterie-im/coterie/agent"
+	"github.com/coterie-im/coterie/agent/control"
 )
 
 // version is set when the program is built.
@@ -31,9 +32,10 @@ const (
 )
 
 var (
-	errUsage   = errors.New("usage")
-	errDaemon  = errors.New("no agent daemon answers")
-	errTimeout = errors.New("not in time")
+	errUsage       = errors.New("usage")
+	errDaemon      = errors.New("no agent daemon answers")
+	errTimeout     = errors.New("not in time")
+	errInterrupted = errors.New("interrupted; what was asked for may still be done")
 )
 
 func main() {
@@ -50,8 +52,15 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = errInterrupted
+	}
+	var told *control.Error
+	if errors.As(err, &told) && told.Detail == "" {
+		err = fmt.Errorf("%w: %s", err, control.Errors()[told.Code])
 	}
 	fmt.Fprintln(errOut, "agent:", err)
 	switch {

@@ -44,7 +44,7 @@ func (s *settings) daemonFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.flag.KeyFile, "key-file", "", "file with the key of the store, made at the first start (COTERIE_AGENT_KEY_FILE; default agent.key in the folder)")
 	f.StringVar(&s.flag.PassphraseFile, "passphrase-file", "", "file with a passphrase that opens the store, instead of a key file (COTERIE_AGENT_PASSPHRASE_FILE)")
 	f.StringArrayVar(&s.flag.Relays, "relay", nil, "relay for new queues, smp://fingerprint@host[:port]; may be repeated (COTERIE_AGENT_RELAYS)")
-	f.StringVar(&s.flag.LogLevel, "log-level", "", "error, warn, info or debug (COTERIE_AGENT_LOG_LEVEL; default warn)")
+	f.StringVar(&s.flag.LogLevel, "log-level", "", "error, warn, info or debug (COTERIE_AGENT_LOG_LEVEL; default info)")
 }
 
 // load merges the three sources and fills in defaults. Its errors are errUsage.
@@ -66,7 +66,7 @@ func (s *settings) load() (values, error) {
 		Folder:         pick(s.flag.Folder, "FOLDER", file.Folder, ""),
 		KeyFile:        pick(s.flag.KeyFile, "KEY_FILE", file.KeyFile, ""),
 		PassphraseFile: pick(s.flag.PassphraseFile, "PASSPHRASE_FILE", file.PassphraseFile, ""),
-		LogLevel:       pick(s.flag.LogLevel, "LOG_LEVEL", file.LogLevel, "warn"),
+		LogLevel:       pick(s.flag.LogLevel, "LOG_LEVEL", file.LogLevel, "info"),
 		Relays:         s.flag.Relays,
 	}
 	if v.Folder == "" {

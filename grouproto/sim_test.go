@@ -3,7 +3,6 @@ package grouproto
 import (
 	"bytes"
 	"container/heap"
-	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -78,21 +77,6 @@ type node struct {
 	got       map[string]int        // messages by author and number
 	texts     map[string]string     // their bodies
 	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
-}
-
-// simConn is one side of one connection.
-type simConn struct {
-	owner   *node
-	name    string
-	link    []byte
-	peer    *simConn
-	binding Binding
-	deleted bool
-	out     []func() bool // operations in order; one that returns false waits
-	busy    bool
-	inbox   int // messages that wait for the owner at the relay
-	full    bool
-	nextIn  time.Time
 }
 
 func newSim(t testing.TB, seed uint64) *sim {
@@ -388,125 +372,6 @@ func (n *node) perform(effects []Effect) {
 			s.after(s.delay(), func() { other.running(func() { other.contact(n, frame) }) })
 		}
 	}
-}
-
-func (n *node) join(e JoinConn) {
-	s := n.sim
-	if s.conns[e.Conn] != nil {
-		return
-	}
-	their := s.conns[string(bytes.TrimPrefix(e.Link, []byte("link to ")))]
-	if their == nil {
-		s.t.Fatalf("%s joins a link that nobody made", n.name)
-	}
-	c := &simConn{owner: n, name: e.Conn, peer: their}
-	s.conns[e.Conn] = c
-	c.binding = sha256.Sum256(append(bytes.Clone(e.Link), e.Conn...))
-	seen := c.binding
-	if n.bind != nil {
-		seen = n.bind(seen)
-	}
-	info := e.Hello(seen)
-	c.operate(func() bool {
-		if their.deleted || their.peer != nil {
-			n.later(s.delay(), func() { n.step(Failed{c.name, ReasonAuth}) })
-			return true
-		}
-		their.peer, their.binding = c, c.binding
-		c.arrive(func() { their.owner.step(Conf{their.name, "conf-" + c.name, their.binding, info}) })
-		return true
-	})
-}
-
-func (n *node) allow(e AllowConn) {
-	c := n.sim.conns[e.Conn]
-	c.operate(func() bool {
-		n.step(Connected{c.name})
-		c.arrive(func() {
-			if b := c.peer; !b.deleted {
-				b.owner.step(Info{b.name, b.binding, e.Info})
-			}
-		})
-		return true
-	})
-}
-
-func (n *node) sendOver(e SendConn) {
-	s := n.sim
-	c := s.conns[e.Conn]
-	if c == nil {
-		s.t.Fatalf("%s sends over a connection it does not have", n.name)
-	}
-	body := e.Body
-	if len(body) > 13_573 {
-		s.t.Fatalf("%s sends %d bytes", n.name, len(body))
-	}
-	c.operate(func() bool {
-		to := c.peer
-		if to == nil || to.deleted {
-			n.step(SendFailed{c.name, e.Ref, ReasonAuth})
-			return true
-		}
-		if s.quota > 0 && to.inbox >= s.quota {
-			if !to.full {
-				to.full = true
-				n.step(Quota{c.name})
-			}
-			return false
-		}
-		to.inbox++
-		n.step(Sent{c.name, e.Ref})
-		c.arrive(func() {
-			to.inbox--
-			if to.full && to.inbox == 0 {
-				to.full = false
-				n.later(s.delay(), func() {
-					n.step(Continue{c.name})
-					c.work()
-				})
-			}
-			if !to.deleted {
-				to.owner.step(Message{to.name, body})
-			}
-		})
-		return true
-	})
-}
-
-// operate queues an operation with the relay; they are done one after the other.
-func (c *simConn) operate(do func() bool) {
-	c.out = append(c.out, do)
-	c.work()
-}
-
-func (c *simConn) work() {
-	if c.busy || len(c.out) == 0 {
-		return
-	}
-	c.busy = true
-	c.owner.later(c.owner.sim.delay(), func() {
-		c.busy = false
-		do := c.out[0]
-		if do() {
-			c.out = c.out[1:]
-			c.work()
-		}
-	})
-}
-
-// arrive brings something to the peer, in order.
-func (c *simConn) arrive(do func()) {
-	s := c.owner.sim
-	at := s.now.Add(s.delay())
-	if at.Before(c.nextIn) {
-		at = c.nextIn
-	}
-	c.nextIn = at
-	peer := c.peer
-	if peer == nil {
-		return
-	}
-	s.at(at, func() { peer.owner.running(do) })
 }
 
 // contact is a frame over a contact connection.

@@ -56,10 +56,11 @@ func newServer(l *net.UnixListener, a API, version string, logger *slog.Logger) 
 func (s *Server) Serve(ctx context.Context) {
 	work, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	stop := context.AfterFunc(ctx, s.close)
+	stop := context.AfterFunc(ctx, func() {
+		s.close()
+		time.AfterFunc(closingTime, abort)
+	})
 	defer stop()
-	cut := context.AfterFunc(ctx, func() { time.AfterFunc(closingTime, abort) })
-	defer cut()
 	defer s.running.Wait()
 	for {
 		c, err := s.listener.AcceptUnix()

@@ -171,7 +171,7 @@ var groupCommands = []command{
 			d, err := a.GroupDelivery(ctx, e.Group(), p.Number)
 			return e, deliveryAnswer{d}, err
 		}),
-	define("GHIST", onGroup, "GHIST", "messages with positions below before (0: from the newest), newest first, at most limit and 1,000",
+	define("GHIST", onGroup, "GHIST", "messages with positions below before (0: from the newest), newest first, at most limit and 1,000; a page that ends with position 0 is the last",
 		func(ctx context.Context, a API, e agent.Entity, p historyParams) (agent.Entity, historyAnswer, error) {
 			m, err := a.GroupHistory(ctx, e.Group(), p.Before, p.Limit)
 			return e, historyAnswer{m}, err

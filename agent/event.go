@@ -283,7 +283,7 @@ type MessageRecord struct {
 	Parents  []MessageID `json:"parents,omitempty"` // newest messages of others that the author had seen
 	Depth    uint64      `json:"depth"`             // 1 + the largest depth of what it answers to
 	Time     time.Time   `json:"time"`              // when it arrived; when it was written, for own ones
-	Position uint64      `json:"position"`          // order of arrival in this group
+	Position uint64      `json:"position"`          // order of arrival in this group, from 1
 	Vouched  MemberID    `json:"vouched,omitempty"` // who gave the copy, while its author has not confirmed the content
 	Notify   bool        `json:"notify,omitempty"`
 	Body     []byte      `json:"body"`

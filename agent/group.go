@@ -248,8 +248,8 @@ type MemberInfo struct {
 	Paused    bool      `json:"paused,omitempty"` // sending rests
 	Sent      uint64    `json:"sent"`             // own messages below it are on their way
 	Delivered uint64    `json:"delivered"`        // own messages below it have been received, as far as receipts tell
-	Heard     time.Time `json:"heard"`
-	Repair    time.Time `json:"repair"` // when GroupRepair is allowed again; zero: now
+	Heard     time.Time `json:"heard,omitzero"`
+	Repair    time.Time `json:"repair,omitzero"` // when GroupRepair is allowed again; zero: now
 }
 
 // Groups returns the groups, oldest first, without members (GLS).
@@ -311,7 +311,10 @@ func (a *Agent) GroupHistory(ctx context.Context, g GroupID, before uint64, limi
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range e.core.History(t.groupEnv(g).Tx, before, min(limit, maxHistory)) {
+		if before == 1 {
+			return nil, nil // the first message has position 1, so that paging by the last one's position ends
+		}
+		for _, m := range e.core.History(t.groupEnv(g).Tx, before-min(before, 1), min(limit, maxHistory)) {
 			all = append(all, recordOf(m))
 		}
 		return all, nil

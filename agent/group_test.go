@@ -128,6 +128,20 @@ func TestThreeMembersTalk(t *testing.T) {
 	if len(history) != 6 || string(history[0].Body) != "round 1 from 2" {
 		t.Errorf("bob's history has %d messages", len(history))
 	}
+	var paged int
+	for before := uint64(0); ; paged++ {
+		page, err := c.agents[1].GroupHistory(t.Context(), c.groups[1], before, 1)
+		must(t, err)
+		if len(page) == 0 {
+			break
+		}
+		if before = page[0].Position; !bytes.Equal(page[0].Body, history[paged].Body) {
+			t.Errorf("page %d has %q", paged, page[0].Body)
+		}
+	}
+	if paged != len(history) {
+		t.Errorf("paging ended after %d of %d messages", paged, len(history))
+	}
 	groups, err := c.agents[1].Groups(t.Context())
 	if err != nil || len(groups) != 1 || groups[0].ID != c.groups[1] || groups[0].Members != nil {
 		t.Errorf("bob's groups are %+v, %v", groups, err)

@@ -121,7 +121,7 @@ func recordOf(m grouproto.StoredMessage) MessageRecord {
 		Message:  messageID(m.ID),
 		Depth:    m.Depth,
 		Time:     m.Received.UTC().Truncate(time.Millisecond),
-		Position: m.Position,
+		Position: m.Position + 1,
 		Notify:   m.Flags&grouproto.FlagNotify != 0,
 		Body:     m.Body,
 	}

@@ -30,9 +30,6 @@ func (s *step) send(in Send) (Done, error) {
 	s.chain(s.self).settle(Range{m.Number, m.Number})
 	s.keep(&kept{id: id, message: m, received: s.env.Now, via: s.self, depth: s.depth(m)})
 	s.addTip(id, m)
-	for _, p := range s.present() {
-		s.touch(p)
-	}
 	return Done{Message: id}, nil
 }
 

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"time"
 
 	"github.com/coterie-im/coterie/internal/kv"
@@ -119,6 +120,8 @@ type peer struct {
 	direct []directOut // not with a relay yet; stored under x
 
 	// Not stored.
+	pairKept [32]byte // hash of the record p as last written
+	wayKept  [32]byte // and of the record u
 	out      []queued // stored under q when the step ends with something left
 	outKept  bool     // a record q exists
 	frames   bucket   // G_MSG and G_OPS it sends
@@ -132,9 +135,28 @@ type peer struct {
 	delayed  int
 }
 
-const peerVersion = 1
+// A peer has two records: p is the pair, which changes when connections are made and operations go round, and u is how far
+// everything has come, which changes with every message and is small. Version 1 had all of it in p.
+const (
+	peerVersion = 2
+	wayVersion  = 1
+)
 
+// put writes what has changed.
 func (p *peer) put(tx kv.Tx) {
+	b := p.encodePair()
+	if h := sha256.Sum256(b); h != p.pairKept {
+		tx.Put(record('p', p.key[:]), b)
+		p.pairKept = h
+	}
+	b = p.encodeWay()
+	if h := sha256.Sum256(b); h != p.wayKept {
+		tx.Put(record('u', p.key[:]), b)
+		p.wayKept = h
+	}
+}
+
+func (p *peer) encodePair() []byte {
 	b := appendFlag([]byte{peerVersion}, p.connected)
 	b = append(b, byte(len(p.conns)))
 	for _, c := range p.conns {
@@ -146,9 +168,13 @@ func (p *peer) put(tx kv.Tx) {
 	b = wire.AppendU16(appendTime(wire.AppendU32(b, p.attempt), p.attemptsDay), p.attemptsNum)
 	b = append(appendDuration(appendTime(b, p.retryAt), p.retryWait), p.lastRoute[:]...)
 	b = append(appendFlag(appendTime(b, p.replacedAt), p.replace), byte(p.reason), p.reported, p.level)
-	b = appendIDs(b, p.knows)
-	b = wire.AppendU64(wire.AppendU64(b, p.first), p.next)
-	b = wire.AppendU64(wire.AppendU64(b, p.sent), p.delivered)
+	b = wire.AppendU64(appendIDs(b, p.knows), p.first)
+	return appendFlag(appendTime(b, p.endedAt), p.goneTold)
+}
+
+func (p *peer) encodeWay() []byte {
+	b := wire.AppendU64(wire.AppendU64([]byte{wayVersion}, p.next), p.sent)
+	b = wire.AppendU64(b, p.delivered)
 	b = wire.AppendU16(b, uint16(len(p.missing)))
 	for _, m := range p.missing {
 		b = appendRange(b, m)
@@ -163,14 +189,13 @@ func (p *peer) put(tx kv.Tx) {
 		b = wire.AppendU64(wire.AppendU64(b, h.from), h.upTo)
 	}
 	b = appendFlag(appendTime(append(b, byte(p.paused)), p.pausedAt), p.resync)
-	b = appendTime(appendTime(b, p.receiptDue), p.receiptLast)
-	b = appendFlag(appendTime(appendTime(b, p.lastHeard), p.endedAt), p.goneTold)
-	tx.Put(record('p', p.key[:]), b)
+	return appendTime(appendTime(appendTime(b, p.receiptDue), p.receiptLast), p.lastHeard)
 }
 
 func (g *Group) loadPeer(k, v []byte) error {
 	r := wire.NewReader(v)
-	if len(k) != 32 || r.U8() != peerVersion {
+	version := r.U8()
+	if len(k) != 32 || version == 0 || version > peerVersion {
 		return ErrRecords
 	}
 	p := &peer{key: Key(k), connected: readFlag(r)}
@@ -187,7 +212,23 @@ func (g *Group) loadPeer(k, v []byte) error {
 	p.replacedAt, p.replace = readTime(r), readFlag(r)
 	p.reason, p.reported, p.level = Reason(r.U8()), r.U8(), r.U8()
 	p.knows = readIDs(r, mostPeerHeads)
-	p.first, p.next, p.sent, p.delivered = r.U64(), r.U64(), r.U64(), r.U64()
+	p.first = r.U64()
+	if version == 1 {
+		p.readDeliveries(r)
+		p.receiptDue, p.receiptLast, p.lastHeard = readTime(r), readTime(r), readTime(r)
+	} else {
+		p.pairKept = sha256.Sum256(v)
+	}
+	p.endedAt, p.goneTold = readTime(r), readFlag(r)
+	if r.Done() != nil {
+		return ErrRecords
+	}
+	g.insert(p)
+	return nil
+}
+
+func (p *peer) readDeliveries(r *wire.Reader) {
+	p.next, p.sent, p.delivered = r.U64(), r.U64(), r.U64()
 	for n := r.U16(); n > 0 && r.Err() == nil; n-- {
 		p.missing = append(p.missing, readRange(r))
 	}
@@ -198,12 +239,20 @@ func (g *Group) loadPeer(k, v []byte) error {
 		p.window = append(p.window, handed{ref: Ref(r.U64()), conn: string(r.Str8()), from: r.U64(), upTo: r.U64()})
 	}
 	p.paused, p.pausedAt, p.resync = Reason(r.U8()), readTime(r), readFlag(r)
-	p.receiptDue, p.receiptLast = readTime(r), readTime(r)
-	p.lastHeard, p.endedAt, p.goneTold = readTime(r), readTime(r), readFlag(r)
+}
+
+func (g *Group) loadWay(k, v []byte) error {
+	r := wire.NewReader(v)
+	if len(k) != 32 || r.U8() != wayVersion || g.peers[Key(k)] == nil {
+		return ErrRecords
+	}
+	p := g.peers[Key(k)]
+	p.readDeliveries(r)
+	p.receiptDue, p.receiptLast, p.lastHeard = readTime(r), readTime(r), readTime(r)
+	p.wayKept = sha256.Sum256(v)
 	if r.Done() != nil {
 		return ErrRecords
 	}
-	g.insert(p)
 	return nil
 }
 

@@ -16,7 +16,8 @@ import (
 //	i                      identity: group ID, member key, card
 //	g                      what changes about the group itself (mainRecord)
 //	l …                    the log (package oplog)
-//	p member               a peer
+//	p member               a peer: the pair
+//	u member               how far own messages and receipts have come with the peer
 //	q member               frames that wait to ride along with the next message to the peer
 //	d member · u32         frames beyond the peer's rate, to be taken later
 //	c author               the author's chain
@@ -221,6 +222,7 @@ func (g *Group) load(tx kv.Tx) error {
 	}
 	steps := []func(){
 		func() { each('p', g.loadPeer) },
+		func() { each('u', g.loadWay) },
 		func() { each('q', g.loadQueue) },
 		func() { each('x', g.loadDirect) },
 		func() { each('c', g.loadChain) },

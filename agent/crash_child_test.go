@@ -24,6 +24,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if folder := os.Getenv(relayFolder); folder != "" {
+		if err := runRelay(folder); err != nil {
+			fmt.Fprintln(os.Stderr, "relay:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(childFolder) != "" {
 		if err := runChild(); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)

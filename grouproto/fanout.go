@@ -205,6 +205,28 @@ func (s *step) shared(number uint64, body []byte) []byte {
 	return body
 }
 
+// onlySent handles the usual answer of a connection to a body: the cursor moves, and the same member may get more. There
+// is one for each member and message, so it must not cost a look at everybody else: what time has made due waits for the
+// tick. False if the answer changes more than that; then nothing has been done.
+func (s *step) onlySent(in Sent) bool {
+	p := s.conns[in.Conn]
+	if p == nil {
+		return true
+	}
+	c := p.conn(in.Conn)
+	if c == nil {
+		return true
+	}
+	if p.paused != ReasonNone {
+		return false
+	}
+	s.touch(p)
+	s.sent(p, c, in.Ref)
+	s.flushPeer(p)
+	s.store()
+	return true
+}
+
 // sent moves the cursor: a relay has the body.
 func (s *step) sent(p *peer, c *pairConn, ref Ref) {
 	s.directSent(p, ref)

@@ -50,6 +50,9 @@ type Group struct {
 	behind  bool               // something was missing at the end of the last step
 	delayed int                // frames in the records of delayed frames
 	bad     ignored
+
+	wakeAt    time.Time // result of NextWake, if wakeKnown
+	wakeKnown bool      // nothing has happened since that can make it earlier
 }
 
 // Create makes a group of one (GNEW): a fresh member key and the genesis.
@@ -112,13 +115,21 @@ func (g *Group) newKey(env Env, content []byte) {
 // Step takes one input.
 func (g *Group) Step(env Env, in Input) []Effect {
 	s := &step{Group: g, env: env}
+	if sent, ok := in.(Sent); ok && s.onlySent(sent) {
+		return s.out
+	}
 	s.take(in)
 	s.finish()
 	return s.out
 }
 
 // NextWake tells when a Tick is wanted; the zero time means never. It may be in the past: then at once.
-func (g *Group) NextWake() time.Time { return g.nextWake() }
+func (g *Group) NextWake() time.Time {
+	if !g.wakeKnown {
+		g.wakeAt, g.wakeKnown = g.nextWake(), true
+	}
+	return g.wakeAt
+}
 
 // Pending returns, after a restart, the operations on connections that have not been answered yet: NewConn, JoinConn and
 // DeleteConn. The connection layer ignores those whose names it knows already.

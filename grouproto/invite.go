@@ -258,7 +258,7 @@ func (s *step) introduce(f *accFrame) {
 // invitationTimers ends invitations that were not answered in time. Accepted ones are kept while the member is present:
 // it may have to repeat its offer over the contact connection.
 func (s *step) invitationTimers() {
-	for _, t := range s.sortedInvites() {
+	for _, t := range s.endedInvites() {
 		i := s.invites[t]
 		switch {
 		case i.state == invitePending && s.due(i.expiry):
@@ -272,9 +272,17 @@ func (s *step) invitationTimers() {
 	}
 }
 
-func (g *Group) sortedInvites() []Token {
+// endedInvites returns the invitations that expired, and those whose member is gone, in ascending order. Most have a
+// member who is present, and are not sorted.
+func (s *step) endedInvites() []Token {
 	var out []Token
-	for t := range g.invites {
+	for t, i := range s.invites {
+		if i.state == invitePending && !s.due(i.expiry) {
+			continue
+		}
+		if p := s.peers[i.member]; i.state == inviteAccepted && p != nil && !p.ended() {
+			continue
+		}
 		out = append(out, t)
 	}
 	slices.SortFunc(out, func(a, b Token) int { return bytes.Compare(a[:], b[:]) })

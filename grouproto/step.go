@@ -256,6 +256,7 @@ func opError(err error) error {
 
 // finish does what is due, sends what can be sent, and writes what changed.
 func (s *step) finish() {
+	s.wakeKnown = false
 	s.endings()
 	s.takeDelayed()
 	s.judgeWaiting()

@@ -402,4 +402,3 @@ func sink(l net.Listener, identity *transport.Identity) {
 		}()
 	}
 }
-

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coterie-im/coterie/internal/box"
 	"github.com/coterie-im/coterie/internal/keys"
+	"github.com/coterie-im/coterie/internal/scratch"
 )
 
 // ErrNoSessionKey reports a command that cannot be authorized on this connection: its key is for authenticators, and
@@ -135,10 +136,16 @@ func authenticator(secret *box.Secret, corrID ID, authorized []byte) []byte {
 // EncodeCommand appends the transmission of a command that is authorized with key (none for the zero key) on a
 // connection of version v. ErrNoSessionKey if the key cannot be used there. entity is empty for commands without one.
 func EncodeCommand(dst []byte, v Version, sessionID []byte, sessionKey *ecdh.PublicKey, corrID, entity ID, key PrivateKey, c Command) ([]byte, error) {
-	t := Transmission{SessionID: sessionID, CorrID: corrID, EntityID: entity, Body: AppendCommand(nil, v, c)}
+	t := Transmission{SessionID: sessionID, CorrID: corrID, EntityID: entity}
+	authorized := scratch.Get()
+	defer scratch.Put(authorized)
+	*authorized = AppendAuthorized(*authorized, sessionID, t)
+	before := len(*authorized)
+	*authorized = AppendCommand(*authorized, v, c)
+	t.Body = (*authorized)[before:]
 	if !key.IsZero() {
 		var err error
-		if t.Authorization, err = key.Authorize(sessionKey, corrID, AppendAuthorized(nil, sessionID, t)); err != nil {
+		if t.Authorization, err = key.Authorize(sessionKey, corrID, *authorized); err != nil {
 			return dst, err
 		}
 	}

@@ -34,8 +34,11 @@ func (b *Batch) Add(transmission []byte) bool {
 	if b.Len() == MaxBatch || max(len(b.payload), 1)+2+len(transmission) > limit {
 		return false
 	}
+	if b.payload == nil {
+		b.payload = make([]byte, 0, limit)
+	}
 	if len(b.payload) == 0 {
-		b.payload = append(make([]byte, 0, limit), 0)
+		b.payload = append(b.payload, 0)
 	}
 	b.payload = wire.AppendStr16(b.payload, transmission)
 	b.payload[0]++
@@ -56,6 +59,12 @@ func (b *Batch) Take() []byte {
 	b.payload = nil
 	return payload
 }
+
+// Payload returns what Take would, without emptying the batch. It is overwritten by what is added after Reset.
+func (b *Batch) Payload() []byte { return b.payload }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() { b.payload = b.payload[:0] }
 
 // SplitBatch returns the transmissions of a payload, parts of it. wire.ErrSyntax if there are none, if a length is wrong,
 // or if something is left over.

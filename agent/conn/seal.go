@@ -7,6 +7,7 @@ import (
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/agent/ratchet"
 	"github.com/coterie-im/coterie/internal/box"
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -32,42 +33,52 @@ type sealer struct {
 func (sealer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[message]")) }
 
 func (s sealer) seal() ([]byte, error) {
-	inner := s.complete
-	if s.keys != nil {
-		sealed, err := s.sealRatchet()
-		if err != nil {
-			return nil, err
-		}
-		inner = sealed
+	if s.keys == nil {
+		return s.client.Seal(&s.secret, s.header, s.complete)
 	}
-	return s.client.Seal(&s.secret, s.header, inner)
+	inner := scratch.Get()
+	defer scratch.Put(inner)
+	var err error
+	if *inner, err = s.sealRatchet(*inner); err != nil {
+		return nil, err
+	}
+	return s.client.Seal(&s.secret, s.header, *inner)
 }
 
-// sealRatchet makes the agent envelope around the ratchet message.
-func (s sealer) sealRatchet() ([]byte, error) {
+// sealRatchet appends the agent envelope around the ratchet message, which is its last part.
+func (s sealer) sealRatchet(dst []byte) ([]byte, error) {
 	k, err := ratchet.DecodeMessageKeys(s.keys)
 	if err != nil {
-		return nil, fmt.Errorf("keys of outgoing message: %w", err)
+		return dst, fmt.Errorf("keys of outgoing message: %w", err)
 	}
 	defer k.Clear()
-	plain := append(append(make([]byte, 0, len(s.text)+len(s.body)), s.text...), s.body...)
-	sealed, err := k.Seal(nil, plain)
-	if err != nil {
-		return nil, fmt.Errorf("outgoing message: %w", err)
+	if dst, err = s.appendHead(dst); err != nil {
+		return dst, err
 	}
+	plain := scratch.Get()
+	defer scratch.Put(plain)
+	*plain = append(append(*plain, s.text...), s.body...)
+	if dst, err = k.Seal(dst, *plain); err != nil {
+		return dst, fmt.Errorf("outgoing message: %w", err)
+	}
+	return dst, nil
+}
+
+// appendHead appends what stands before the ratchet message.
+func (s sealer) appendHead(dst []byte) ([]byte, error) {
 	if s.kind != kindConfirmation {
-		return (&envelope.Message{Agent: s.agent, Sealed: sealed}).Append(nil), nil
+		return (&envelope.Message{Agent: s.agent}).Append(dst), nil
 	}
-	c := &envelope.Confirmation{Agent: s.agent, Sealed: sealed}
+	c := &envelope.Confirmation{Agent: s.agent}
 	if len(s.params) > 0 {
 		r := wire.NewReader(s.params)
 		p := ratchet.ReadSingle(r)
 		if err := r.Done(); err != nil {
-			return nil, fmt.Errorf("parameters of outgoing confirmation: %w", err)
+			return dst, fmt.Errorf("parameters of outgoing confirmation: %w", err)
 		}
 		c.Keys = &p
 	}
-	return c.Append(nil), nil
+	return c.Append(dst), nil
 }
 
 // sealerOf prepares the delivery of a queued message. Each attempt has a nonce of its own.

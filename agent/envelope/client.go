@@ -5,6 +5,7 @@ import (
 
 	"github.com/coterie-im/coterie/internal/box"
 	"github.com/coterie-im/coterie/internal/keys"
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -34,15 +35,17 @@ func ParseClient(body []byte) (Client, error) {
 }
 
 // Append appends the body.
-func (c Client) Append(dst []byte) []byte {
+func (c Client) Append(dst []byte) []byte { return append(c.appendHead(dst), c.Box...) }
+
+// appendHead appends what stands before the box.
+func (c Client) appendHead(dst []byte) []byte {
 	dst = wire.AppendU16(dst, uint16(c.Version))
 	if c.Key.IsZero() {
 		dst = wire.AppendAbsent(dst)
 	} else {
 		dst = c.Key.Append(wire.AppendPresent(dst))
 	}
-	dst = append(dst, c.Nonce[:]...)
-	return append(dst, c.Box...)
+	return append(dst, c.Nonce[:]...)
 }
 
 // Padded returns the length in bytes that content is padded to: PaddedFirst when the envelope carries a key, else
@@ -57,12 +60,14 @@ func (c Client) Padded() int {
 // Seal boxes the private header and the agent envelope under the queue's secret and returns the complete body of
 // BodyFirst or BodyMessage bytes. c.Box is not used. wire.ErrTooLarge if the envelope does not fit.
 func (c Client) Seal(secret *box.Secret, header PrivateHeader, envelope []byte) ([]byte, error) {
-	content := append(header.Append(make([]byte, 0, maxPrivateHeader+len(envelope))), envelope...)
-	var err error
-	if c.Box, err = box.SealPadded(nil, secret, c.Nonce[:], content, c.Padded()); err != nil {
+	content := scratch.Get()
+	defer scratch.Put(content)
+	*content = append(header.Append(*content), envelope...)
+	body, err := box.SealPadded(c.appendHead(make([]byte, 0, BodyMessage)), secret, c.Nonce[:], *content, c.Padded())
+	if err != nil {
 		return nil, fmt.Errorf("client envelope: %w", err)
 	}
-	return c.Append(make([]byte, 0, BodyMessage)), nil
+	return body, nil
 }
 
 // Open opens the box and splits the private header from the agent envelope. box.ErrOpen if it was sealed with another

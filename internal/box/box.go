@@ -14,6 +14,7 @@ import (
 	//lint:ignore SA1019 the protocol is built on HSalsa20 itself, which no other maintained package exports
 	"golang.org/x/crypto/salsa20/salsa"
 
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 )
 
@@ -75,11 +76,13 @@ func Open(dst []byte, secret *Secret, nonce, sealed []byte) ([]byte, error) {
 // SealPadded appends the box of message padded to n bytes; the box has n+Overhead bytes. wire.ErrTooLarge if message
 // does not fit.
 func SealPadded(dst []byte, secret *Secret, nonce, message []byte, n int) ([]byte, error) {
-	padded, err := wire.AppendPadded(make([]byte, 0, n), message, n)
-	if err != nil {
+	b := scratch.Get()
+	defer scratch.Put(b)
+	var err error
+	if *b, err = wire.AppendPadded(*b, message, n); err != nil {
 		return dst, err
 	}
-	return Seal(dst, secret, nonce, padded), nil
+	return Seal(dst, secret, nonce, *b), nil
 }
 
 // OpenPadded opens a box and removes the padding. ErrOpen if the box does not open, wire.ErrSyntax if its length field

@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrSyntax is the error of every decoding failure of this package: input that ends early, has bytes left over, or has
@@ -191,7 +192,9 @@ func (r *Reader) Str16() []byte { return r.Fixed(int(r.U16())) }
 func (r *Reader) Rest() []byte { return r.Fixed(len(r.rest)) }
 
 // filler is the byte that pads content; it is not checked on receipt.
-const filler = '#'
+const filler = "#"
+
+var fillers = strings.Repeat(filler, 1024)
 
 // AppendPadded appends content behind its two-byte length and fills up with '#' to exactly n bytes. ErrTooLarge if
 // content is longer than n-2 or 65,533 bytes.
@@ -200,8 +203,10 @@ func AppendPadded(dst, content []byte, n int) ([]byte, error) {
 		return dst, ErrTooLarge
 	}
 	dst = AppendStr16(dst, content)
-	for range n - 2 - len(content) {
-		dst = append(dst, filler)
+	for rest := n - 2 - len(content); rest > 0; {
+		k := min(rest, len(fillers))
+		dst = append(dst, fillers[:k]...)
+		rest -= k
 	}
 	return dst, nil
 }

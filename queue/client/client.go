@@ -19,8 +19,8 @@ type Conn interface {
 	SessionID() []byte
 	PeerSessionKey() *ecdh.PublicKey // nil if the relay has sent none
 	MaxPayload() int
-	ReadBlock() ([]byte, error) // the caller owns the result
-	WriteBlock(payload []byte) error
+	ReadBlock() ([]byte, error)      // the caller owns the result
+	WriteBlock(payload []byte) error // the payload is the caller's again afterwards
 	Close() error
 }
 

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -112,9 +111,9 @@ func (c *Client) SecureSender(ctx context.Context, q Queue) error {
 }
 
 // Send sends a message; nil means that the relay has it. queue.ErrQuota if the queue is full, queue.ErrLargeMsg if the
-// body has more than queue.MaxBodySize bytes.
+// body has more than queue.MaxBodySize bytes. The body must not be changed any more, also not after Send has returned.
 func (c *Client) Send(ctx context.Context, q Queue, notify bool, body []byte) error {
-	_, err := c.do(ctx, q, queue.SEND{Notify: notify, Body: bytes.Clone(body)})
+	_, err := c.do(ctx, q, queue.SEND{Notify: notify, Body: body})
 	return err
 }
 

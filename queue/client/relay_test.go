@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"errors"
@@ -125,7 +126,7 @@ func (l *link) ReadBlock() ([]byte, error) {
 
 func (l *link) WriteBlock(payload []byte) error {
 	select {
-	case l.toRelay <- payload:
+	case l.toRelay <- bytes.Clone(payload):
 		return nil
 	case <-l.closed:
 		return errors.New("write on closed connection")

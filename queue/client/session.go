@@ -19,6 +19,10 @@ type session struct {
 	out  chan []*command // to the writer: everything that waits to be sent
 	in   chan incoming   // from reader and writer
 	gone chan struct{}   // closed by the loop when it does not listen any more
+
+	// Owned by the writer, so that a block costs no memory.
+	batch        queue.Batch
+	transmission []byte
 }
 
 // incoming is what reader and writer report to the loop.
@@ -48,6 +52,7 @@ func startSession(conn Conn, running *sync.WaitGroup) *session {
 		out:        make(chan []*command),
 		in:         make(chan incoming),
 		gone:       make(chan struct{}),
+		batch:      queue.NewBatch(min(conn.MaxPayload(), queue.MaxEncryptedPayload)),
 	}
 	running.Go(s.read)
 	running.Go(s.write)
@@ -105,19 +110,20 @@ func (s *session) write() {
 // send authorizes commands, packs them into as few blocks as possible, and writes these. Commands for the same queue go
 // into different blocks, because relays may run the commands of one block in any order.
 func (s *session) send(commands []*command) error {
-	batch := queue.NewBatch(min(s.conn.MaxPayload(), queue.MaxEncryptedPayload))
+	batch := &s.batch
 	inBatch := make(map[queue.ID]bool)
 	flush := func() error {
 		clear(inBatch)
 		if batch.Len() == 0 {
 			return nil
 		}
-		return s.conn.WriteBlock(batch.Take())
+		defer batch.Reset()
+		return s.conn.WriteBlock(batch.Payload())
 	}
 	var failed []unsent
 	for _, c := range commands {
-		transmission, err := s.encode(c)
-		if err != nil {
+		var err error
+		if s.transmission, err = s.encode(s.transmission[:0], c); err != nil {
 			failed = append(failed, unsent{c, err})
 			continue
 		}
@@ -126,11 +132,11 @@ func (s *session) send(commands []*command) error {
 				return err
 			}
 		}
-		if !batch.Add(transmission) {
+		if !batch.Add(s.transmission) {
 			if err := flush(); err != nil {
 				return err
 			}
-			if !batch.Add(transmission) {
+			if !batch.Add(s.transmission) {
 				failed = append(failed, unsent{c, queue.ErrLargeMsg})
 				continue
 			}
@@ -146,9 +152,9 @@ func (s *session) send(commands []*command) error {
 	return nil
 }
 
-func (s *session) encode(c *command) ([]byte, error) {
+func (s *session) encode(dst []byte, c *command) ([]byte, error) {
 	if send, ok := c.command.(queue.SEND); ok && len(send.Body) > queue.MaxBodySize(s.version) {
-		return nil, queue.ErrLargeMsg
+		return dst, queue.ErrLargeMsg
 	}
-	return queue.EncodeCommand(nil, s.version, s.sessionID, s.sessionKey, c.corrID, c.entity, c.key, c.command)
+	return queue.EncodeCommand(dst, s.version, s.sessionID, s.sessionKey, c.corrID, c.entity, c.key, c.command)
 }

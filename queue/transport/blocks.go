@@ -40,11 +40,11 @@ func (c *chain) next() (key box.Secret, nonce [box.NonceSize]byte) {
 	return box.Secret(out[32:64]), [box.NonceSize]byte(out[64:])
 }
 
-// seal returns the block of a payload of at most MaxEncryptedPayload bytes.
-func (c *chain) seal(payload []byte) []byte {
+// seal appends the block of a payload of at most MaxEncryptedPayload bytes.
+func (c *chain) seal(dst, payload []byte) []byte {
 	key, nonce := c.next()
 	defer key.Clear()
-	block, err := box.SealPadded(make([]byte, 0, BlockSize), &key, nonce[:], payload, BlockSize-box.Overhead)
+	block, err := box.SealPadded(dst, &key, nonce[:], payload, BlockSize-box.Overhead)
 	if err != nil {
 		panic(err) // the caller has checked the length
 	}

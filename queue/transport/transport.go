@@ -17,6 +17,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -132,13 +133,14 @@ func (c *Conn) WriteBlock(payload []byte) error {
 	if len(payload) > c.MaxPayload() {
 		return ErrTooLarge
 	}
-	var block []byte
+	block := scratch.Get()
+	defer scratch.Put(block)
 	if c.write != nil {
-		block = c.write.seal(payload)
+		*block = c.write.seal(*block, payload)
 	} else {
-		block, _ = wire.AppendPadded(make([]byte, 0, BlockSize), payload, BlockSize)
+		*block, _ = wire.AppendPadded(*block, payload, BlockSize)
 	}
-	_, err := c.tls.Write(block)
+	_, err := c.tls.Write(*block)
 	return err
 }
 

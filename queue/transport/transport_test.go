@@ -226,7 +226,7 @@ func TestBrokenBlockLeavesTheNextReadable(t *testing.T) {
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
-	block := c.write.seal([]byte("one"))
+	block := c.write.seal(nil, []byte("one"))
 	block[100] ^= 1
 	if _, err := c.tls.Write(block); err != nil {
 		t.Fatal(err)

@@ -144,7 +144,7 @@ func TestEncryptedBlockVector(t *testing.T) {
 	payload := unhex(t, `02 001f 00 18 808182838485868788898a8b8c8d8e8f9091929394959697 00 50494e47
 		0076 40 625978d0e5becce4f05a0603aae5e501faaf82ff3e749b73eb2043fc2e249567a8929cb6c308c95f1f67f5233c6ec066f8795d65293e75d13addb9125c9a130c
 		18 606162636465666768696a6b6c6d6e6f7071727374757677 18 a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7 535542`)
-	block := toServer.seal(payload)
+	block := toServer.seal(nil, payload)
 	if got := hex.EncodeToString(block[:48]); got != "9990bd6af771f5689f262ddab831fcf25bf574cae7d56a472026ce105616054d8f1b78ba167d05f50d73690ca41063fe" {
 		t.Error(got)
 	}

@@ -45,7 +45,7 @@ var layers = map[string][]string{
 
 // withoutIO are the cores: they get time and randomness from outside and open no file, socket or database.
 var withoutIO = []string{
-	"internal/wire", "internal/box", "internal/keys", "internal/kv", "queue",
+	"internal/wire", "internal/box", "internal/keys", "internal/kv", "internal/scratch", "queue",
 	"agent/conn", "agent/link", "agent/ratchet", "agent/envelope", "grouproto", "grouproto/oplog", "directconn",
 }
 

@@ -179,6 +179,8 @@ func (s *step) call(in Input) *Error {
 		return s.acknowledged(in)
 	case Answered:
 		return s.answered(in)
+	case Resynchronise:
+		return s.resynchronise(in)
 	default:
 		return refuse(CodeProhibited, "unknown call")
 	}
@@ -218,8 +220,11 @@ func (c *Conn) NextWake() time.Time { return c.wake }
 // ID returns the connection's ID.
 func (c *Conn) ID() ID { return c.id }
 
+// Resync returns the state of ratchet synchronisation.
+func (c *Conn) Resync() Resync { return c.resync }
+
 // SecurityCode returns SHA-256 of the ratchet's associated data, which people compare to exclude somebody in between; ok
-// is false before there is a ratchet.
+// is false before there is a ratchet. It is another one after a re-synchronisation.
 func (c *Conn) SecurityCode() (code [32]byte, ok bool) {
 	if c.ratchet == nil {
 		return code, false

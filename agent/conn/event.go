@@ -113,8 +113,8 @@ const (
 	ResyncOK       Resync = iota
 	ResyncAllowed         // something did not decrypt; re-synchronisation may help
 	ResyncRequired        // the ratchets have come apart; sending is refused
-	ResyncStarted
-	ResyncAgreed
+	ResyncStarted         // own keys are on their way
+	ResyncAgreed          // the ratchet is a new one; nothing was decrypted with it yet
 )
 
 // String returns the state's word in the command protocol.
@@ -122,11 +122,33 @@ func (r Resync) String() string {
 	return [...]string{"ok", "allowed", "required", "started", "agreed"}[r]
 }
 
-// ResyncChanged tells a change of the ratchet's state (RSYNC); Err is why, nil when it became ok.
+// ResyncChanged tells a change of the ratchet's state (RSYNC).
 type ResyncChanged struct {
-	State Resync
-	Err   *Error
+	State   Resync
+	Err     *Error   // why; nil when it got better
+	Rebound *Rebound // with ResyncOK, if the ratchet is a new one; else nil
 }
+
+// Rebound names a ratchet that was made again. Binding is the same on both sides:
+//
+//	SHA-256(str8("coterie/rebind/1") ‖ AD)
+//
+// with the new ratchet's 112 bytes of associated data. Nobody who replaced a key on the way gets the same on both sides.
+type Rebound struct {
+	Binding [32]byte
+	Side    Side
+}
+
+// Side is which end of a ratchet that was made again this is. The hashes of both ends' keys decide it, not who started:
+// the end with the greater hash is Sending and encrypts the first message, the other is Receiving. Numbers are stored:
+// never change or reuse one.
+type Side uint8
+
+// The sides.
+const (
+	Receiving Side = iota + 1
+	Sending
+)
 
 // Failure is an error that belongs to no call (ERR). The connection goes on unless its kind is Over.
 type Failure struct{ Err *Error }

@@ -62,6 +62,14 @@ type AckMessage struct {
 	ReceiptInfo []byte
 }
 
+// Resynchronise makes a new ratchet with the peer, because what one side encrypts does not fit the other side's any more:
+// after the state of one was restored from an old copy, for example. Until the peer has answered, which may take as long
+// as it is away, nothing can be sent. What was queued before is delivered before, with the old ratchet; messages that the
+// old one does not open are lost and show as skipped. Refused with CodeProhibited if the ratchet needs nothing of it
+// (ResyncAllowed and ResyncRequired do) and Force is not set, or if the peer's version is below 3; CodeNoQueue before the
+// connection is made, CodeNotAvailable if it has failed.
+type Resynchronise struct{ Force bool }
+
 // Answered removes a request that came to a contact address: it was accepted (Join with its link on a new connection) or
 // rejected. Nothing is sent. Refused with CodeNotFound.
 type Answered struct{ Request string }
@@ -85,6 +93,7 @@ func (Allow) input()           {}
 func (Send) input()            {}
 func (AckMessage) input()      {}
 func (Answered) input()        {}
+func (Resynchronise) input()   {}
 func (Retry) input()           {}
 func (Delete) input()          {}
 func (Tick) input()            {}

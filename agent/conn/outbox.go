@@ -20,10 +20,14 @@ const (
 	kindClient
 	kindReceipts
 	kindContinue
+	kindRatchetKey
+	kindReady
 )
 
 // notifies tells whether messages of the kind ask for a notification; the client decides for its own.
-func (k messageKind) notifies() bool { return k == kindConfirmation || k == kindHello }
+func (k messageKind) notifies() bool {
+	return k == kindConfirmation || k == kindHello || k == kindRatchetKey || k == kindReady
+}
 
 // outgoing is a message that waits to be delivered. Its number, header and keys are fixed; the body is encrypted when it
 // is delivered.
@@ -34,8 +38,8 @@ type outgoing struct {
 	notify  bool
 	ref     string // the client's
 	created time.Time
-	keys    []byte // ratchet.MessageKeys
-	text    []byte // plaintext without the client's body
+	keys    []byte // ratchet.MessageKeys; empty: it is not encrypted with the ratchet
+	text    []byte // plaintext without the client's body; of a ratchet key, its whole envelope
 	body    []byte // reference of the client's body in Bodies; empty: none
 
 	// Of confirmations only.
@@ -66,7 +70,7 @@ func decodeOutgoing(b []byte) (*outgoing, error) {
 		return nil, fmt.Errorf("%w: unknown format of outgoing message", ErrDamaged)
 	}
 	m := &outgoing{
-		kind: messageKind(enum(r, byte(kindConfirmation), byte(kindContinue))),
+		kind: messageKind(enum(r, byte(kindConfirmation), byte(kindReady))),
 		id:   r.I64(), number: r.I64(),
 		notify: r.Bool(), ref: string(r.Str8()),
 		created: readTime(r), keys: copied(r.Str16()),

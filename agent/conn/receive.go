@@ -21,6 +21,7 @@ type arrival struct {
 	id     queue.ID
 	stored time.Time // by the relay
 	waits  int64     // set to its ID if the client must acknowledge it
+	first  bool      // set if the ratchet could not send before it
 }
 
 // received handles a message from a relay. Whatever is wrong with it, it ends with an acknowledgement: at once, or when
@@ -156,7 +157,7 @@ func (s *step) decide(a *arrival, c envelope.Client, secret box.Secret, header e
 		if !known || keyed || withKey || !s.hasRatchet {
 			return prohibited("ratchet key")
 		}
-		return prohibited("ratchet re-synchronisation is not available")
+		return s.ratchetKey(e)
 	default:
 		return peerError(CodeMessage, "agent envelope")
 	}
@@ -307,6 +308,7 @@ func (s *step) message(a *arrival, e *envelope.Message) *Error {
 		return prohibited("message")
 	}
 	hash := sha256.Sum256(e.Sealed)
+	a.first = !s.ratchet.CanSend()
 	plain, err := s.ratchet.Decrypt(s.env.Rand, e.Sealed)
 	if err != nil {
 		return s.undecryptable(hash, err)
@@ -387,11 +389,6 @@ func (s *step) cryptoFailed(e *Error) {
 	}
 }
 
-func (s *step) resynced(state Resync, err *Error) {
-	s.resync = state
-	s.emit(ResyncChanged{state, err})
-}
-
 // numbered counts and dispatches what the peer's agent says.
 func (s *step) numbered(a *arrival, n envelope.Numbered, hash [32]byte) *Error {
 	integrity := envelope.CheckIntegrity(s.receivedID, s.receivedHash, n.Number, n.Previous)
@@ -422,7 +419,8 @@ func (s *step) numbered(a *arrival, n envelope.Numbered, hash [32]byte) *Error {
 		s.emit(Continued{})
 		return nil
 	case envelope.Ready:
-		return prohibited("ratchet re-synchronisation is not available")
+		s.ready(a.first)
+		return nil
 	default:
 		return peerError(CodeQueue, "queue rotation is not available")
 	}

@@ -21,6 +21,8 @@ const (
 	recordHashList = 'x' // u64 number: the same, listed as they came
 	recordOwed     = 'v' // u64 ID: receipt that cannot be sent yet
 	recordRequest  = 'q' // u64 number: request at a contact address
+
+	recordRatchetKey = 'k' // SHA-256 of the peer's keys for a new ratchet: when they came
 )
 
 // ErrNotFound reports a connection without records.
@@ -29,8 +31,9 @@ var ErrNotFound = errors.New("no such connection")
 // ErrDamaged reports records that this package has not written.
 var ErrDamaged = errors.New("malformed stored connection")
 
-// stateFormat is the version of the state record, its first two bytes.
-const stateFormat = 1
+// stateFormat is the version of the state record, its first two bytes. Version 1, which is still read, ends before the
+// fields of a re-synchronisation.
+const stateFormat = 2
 
 // append appends the state record. Secrets are plain: sealing is the store's business.
 func (s *state) append(dst []byte) []byte {
@@ -61,13 +64,14 @@ func (s *state) append(dst []byte) []byte {
 	for i := range s.send {
 		dst = s.send[i].append(dst)
 	}
-	return dst
+	return append(wire.AppendStr16(dst, s.resyncKeys), byte(s.rebound))
 }
 
 // decodeState reads what append wrote; ErrDamaged for everything else.
 func decodeState(b []byte) (*state, error) {
 	r := wire.NewReader(b)
-	if r.U16() != stateFormat {
+	format := r.U16()
+	if format < 1 || format > stateFormat {
 		return nil, fmt.Errorf("%w: unknown format", ErrDamaged)
 	}
 	s := &state{
@@ -98,6 +102,9 @@ func decodeState(b []byte) (*state, error) {
 	}
 	for range r.U8() {
 		s.send = append(s.send, readSendQueue(r))
+	}
+	if format >= 2 {
+		s.resyncKeys, s.rebound = copied(r.Str16()), Side(enum(r, 0, byte(Sending)))
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

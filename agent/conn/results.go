@@ -202,6 +202,9 @@ func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error) {
 		s.emit(SendFailed{m.id, m.ref, reason})
 	case kindConfirmation, kindHello:
 		s.giveUp(over(CodeNotAvailable, string(reason.Code)))
+	case kindRatchetKey, kindReady:
+		s.drop(q, m)
+		s.resyncFailed(reason)
 	default:
 		s.drop(q, m)
 		s.fail(reason)

@@ -26,7 +26,7 @@ type sealer struct {
 	text []byte // plaintext without body
 	body []byte
 
-	complete []byte // envelope of an invitation
+	complete []byte // envelope of an invitation or ratchet key
 }
 
 // Format hides keys and content from every formatting verb.
@@ -98,6 +98,9 @@ func (s *step) sealerOf(q *sendQueue, m *outgoing) sealer {
 		if m.keyed {
 			x.header.SenderKey = q.key.public()
 		}
+	}
+	if m.kind == kindRatchetKey {
+		x.complete, x.keys = m.text, nil
 	}
 	if len(m.body) > 0 {
 		x.body = s.env.Bodies.Get(m.body)

@@ -74,7 +74,7 @@ type state struct {
 	clientData []byte   // of the own link
 	hasData    bool     // it is there, perhaps empty
 	linkHash   [32]byte // SHA-256 of the invitation in binary form, once there is one
-	binding    [32]byte // once there is a ratchet
+	binding    [32]byte // once there is a ratchet; another one when it was made again
 	keys       []byte   // initiator before the agreement: ratchet.Keys
 	params     []byte   // joiner before its confirmation is queued: its parameters
 	info       []byte   // own info until it is queued; of a requester, until it is posted
@@ -89,6 +89,8 @@ type state struct {
 	sentHash     []byte
 	receivedHash []byte
 	resync       Resync
+	resyncKeys   []byte // ratchet.Keys while ResyncStarted
+	rebound      Side   // of a ratchet that was made again and has not decrypted anything yet; else 0
 
 	unacked uint32 // received messages that wait for the client
 	owed    uint32 // receipts that cannot be sent yet

@@ -2,11 +2,15 @@ package conn
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"math/rand/v2"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
@@ -16,7 +20,7 @@ import (
 	"github.com/coterie-im/coterie/internal/kv"
 )
 
-var update = flag.Bool("update", false, "write testdata/stored-1.json again")
+var update = flag.Bool("update", false, "write the stored records of the current format again")
 
 // storedConnections are connections in states that together have records of every kind and every optional field. Records
 // of the ratchet are left out: its package keeps its own format.
@@ -84,12 +88,51 @@ func storedConnections(t testing.TB) map[string]*kv.Memory {
 	w.answer = nil
 	w.settle(time.Hour)
 	keep("contact address", a)
+
+	w, a, b = connectedPair(t)
+	a.must(Resynchronise{Force: true})
+	keep("re-synchronising", a)
+	for a.conn.send[0].queued > 0 { // until the peer has the keys
+		w.tickle()
+	}
+	for b.conn.resync != ResyncAgreed {
+		w.tickle()
+	}
+	keep("re-synchronised", b)
 	return found
 }
 
-// TestStoredFormat checks that records written by the first version of the format are read and written the same way.
+// storedFile has records as the current format stores them.
+const storedFile = "testdata/stored-2.json"
+
+// eachStored calls do for every record in a file.
+func eachStored(t *testing.T, file string, do func(connection string, kind byte, value []byte)) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored map[string]map[string]string
+	if err := json.Unmarshal(b, &stored); err != nil {
+		t.Fatal(err)
+	}
+	for name, records := range stored {
+		for k, v := range records {
+			key, err := hex.DecodeString(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value, err := hex.DecodeString(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			do(name, key[0], value)
+		}
+	}
+}
+
+// TestStoredFormat checks that stored records are read and written the same way.
 func TestStoredFormat(t *testing.T) {
-	const file = "testdata/stored-1.json"
 	if *update {
 		out := map[string]map[string]string{}
 		for name, m := range storedConnections(t) {
@@ -103,37 +146,49 @@ func TestStoredFormat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
+		if err := os.WriteFile(storedFile, append(b, '\n'), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stored map[string]map[string]string
-	if err := json.Unmarshal(b, &stored); err != nil {
-		t.Fatal(err)
-	}
 	kinds := map[byte]bool{}
-	for name, records := range stored {
-		for k, v := range records {
-			key, err := hex.DecodeString(k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			value, err := hex.DecodeString(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			kinds[key[0]] = true
-			if again, err := recode(key[0], value); err != nil || !bytes.Equal(again, value) {
-				t.Errorf("%s: record %c: %v", name, key[0], err)
-			}
+	eachStored(t, storedFile, func(name string, kind byte, value []byte) {
+		kinds[kind] = true
+		if again, err := recode(kind, value); err != nil || !bytes.Equal(again, value) {
+			t.Errorf("%s: record %c: %v", name, kind, err)
 		}
-	}
-	if len(kinds) != 8 {
+	})
+	if len(kinds) != 9 {
 		t.Errorf("%d kinds of records", len(kinds))
+	}
+}
+
+// TestOlderFormats checks that records of earlier formats are read, and written as the current one without loss.
+func TestOlderFormats(t *testing.T) {
+	for format := 1; format < stateFormat; format++ {
+		states := 0
+		eachStored(t, fmt.Sprintf("testdata/stored-%d.json", format), func(name string, kind byte, value []byte) {
+			if kind != recordState {
+				if again, err := recode(kind, value); err != nil || !bytes.Equal(again, value) {
+					t.Errorf("%s: record %c: %v", name, kind, err)
+				}
+				return
+			}
+			states++
+			if got := binary.BigEndian.Uint16(value); int(got) != format {
+				t.Errorf("%s: format %d in the file of format %d", name, got, format)
+			}
+			s, err := decodeState(value)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			again, err := decodeState(s.append(nil))
+			if err != nil || !reflect.DeepEqual(again, s) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		if states == 0 {
+			t.Errorf("no states of format %d", format)
+		}
 	}
 }
 
@@ -203,6 +258,12 @@ func FuzzRecords(f *testing.F) {
 			}
 			return
 		}
+		if kind == recordState && binary.BigEndian.Uint16(value) < stateFormat {
+			value, err = recode(kind, again)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 		if !bytes.Equal(again, value) {
 			t.Fatalf("record %c is written differently", kind)
 		}
@@ -216,6 +277,12 @@ func FuzzReceived(f *testing.F) {
 	f.Add(byte(1), []byte("\x00\x07M"))
 	f.Add(byte(2), []byte("M\x00\x00\x00\x00\x00\x00\x00\x02\x00MH"))
 	f.Add(byte(2), envelope.Numbered{Number: 1 << 62, Content: envelope.Receipts{{Number: -1, Hash: []byte("x")}}}.Append(nil))
+	keys, err := ratchet.GenerateKeys(rand.NewChaCha8([32]byte{1}), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := keys.Params(ratchet.VersionRange{Min: 3, Max: 3})
+	f.Add(byte(1), (&envelope.RatchetKey{Agent: 7, Keys: p, Info: []byte("R")}).Append(nil))
 	f.Fuzz(func(t *testing.T, layer byte, content []byte) {
 		if len(content) > 15000 {
 			return

@@ -246,11 +246,20 @@ func TestWhatMayComeLater(t *testing.T) {
 			b.put(&envelope.Message{Agent: 7, Sealed: b.seal(plain, 200)}, authorization, false, 4)
 		}, CodePeerProhibited},
 		{"invitation", func(b *node) { b.put(&envelope.Invitation{Agent: 7}, none, false, 4) }, CodePeerProhibited},
-		{"ratchet key", func(b *node) {
-			k, _ := ratchet.GenerateKeys(b.rand, nil)
-			p := k.Params(ratchet.VersionRange{Min: 3, Max: 3})
-			b.put(&envelope.RatchetKey{Agent: 7, Keys: p, Info: []byte("R")}, none, false, 4)
+		{"ratchet key with key", func(b *node) {
+			b.put(b.someRatchetKey(3), none, true, 4)
 		}, CodePeerProhibited},
+		{"ratchet key of an unknown version", func(b *node) {
+			b.put(b.someRatchetKey(4), none, false, 4)
+		}, CodeVersion},
+		{"ratchet key of the version without KDF", func(b *node) {
+			b.put(b.someRatchetKey(1), none, false, 4)
+		}, CodeVersion},
+		{"ratchet key without a secret", func(b *node) {
+			k := b.someRatchetKey(3)
+			k.Keys.Key1, _ = keys.New(keys.X448, make([]byte, 56))
+			b.put(k, none, false, 4)
+		}, CodeDecryptAES},
 		{"unknown client version", func(b *node) {
 			b.put(&envelope.Message{Agent: 7, Sealed: b.seal(plain, envelope.RatchetMessage)}, none, false, 5)
 		}, CodeVersion},
@@ -262,7 +271,7 @@ func TestWhatMayComeLater(t *testing.T) {
 		{"HELLO", func(b *node) { b.inject(envelope.Hello{}) }, CodePeerProhibited},
 		{"connection info", func(b *node) { b.message(envelope.InitiatorInfo{Info: []byte("x")}.Append(nil)) }, CodePeerProhibited},
 		{"unknown message", func(b *node) { b.message([]byte("?")) }, CodeMessage},
-		{"ready", func(b *node) { b.inject(envelope.Ready{Number: 3}) }, CodePeerProhibited},
+		{"ready", func(b *node) { b.inject(envelope.Ready{Number: 3}) }, ""},
 		{"add queue", func(b *node) {
 			b.inject(envelope.AddQueue{{Queue: link.Queue{Client: supported.client, Address: place, DH: b.conn.send[0].dh}}})
 		}, CodeQueue},

@@ -16,6 +16,7 @@ var supported = versions{agent: link.AgentVersions, client: link.ClientVersions,
 
 // Agent versions at which something changes.
 const (
+	agentResync    queue.Version = 3 // ratchet re-synchronisation
 	agentReceipts  queue.Version = 4 // delivery receipts
 	agentEarlySend queue.Version = 7 // the joiner may send before the initiator's client allows
 )

@@ -159,6 +159,15 @@ func (a *Agent) Retry(ctx context.Context, id ConnectionID) error {
 	return a.callConn(ctx, id, conn.Retry{})
 }
 
+// ConnectionResync makes a new ratchet with the peer, after ResyncChanged told that the two ends' encryption does not fit
+// any more (allowed or required), or with force at any time. It returns when the keys for it are stored; the agent sends
+// them, and once the peer has answered ResyncChanged tells ok. Until then nothing can be sent. Messages that the old
+// ratchet did not open are lost: later ones say which (Message.Integrity). The security code is another one afterwards. A
+// peer whose agent is older than version 3 of the agent protocol cannot do it (CMD PROHIBITED).
+func (a *Agent) ConnectionResync(ctx context.Context, id ConnectionID, force bool) error {
+	return a.callConn(ctx, id, conn.Resynchronise{Force: force})
+}
+
 // DeleteConnection ends a connection and removes its queues from their relays; Deleted follows. With wait, messages that
 // are queued are still delivered, for at most 2 days. Deleting a connection that is gone is ErrNoConnection.
 func (a *Agent) DeleteConnection(ctx context.Context, id ConnectionID, wait bool) error {
@@ -189,8 +198,9 @@ type ConnectionInfo struct {
 	Kind    ConnectionKind `json:"kind"`
 	State   string         `json:"state"` // creating, waiting (link out), address, joining, connecting, connected, failed
 	Created time.Time      `json:"created"`
-	Link    string         `json:"link,omitempty"` // of an initiator or address, once it exists
-	Online  bool           `json:"online"`         // the relay of the own queue is reachable
+	Link    string         `json:"link,omitempty"`    // of an initiator or address, once it exists
+	Online  bool           `json:"online"`            // the relay of the own queue is reachable
+	Ratchet string         `json:"ratchet,omitempty"` // whether the two ends' encryption fits, if it is not ok: see ResyncChanged
 }
 
 // Connection returns what is known of a connection of the client.
@@ -310,7 +320,7 @@ func (t *turn) send(e *connEntry, m Outgoing) (number int64, err error) {
 }
 
 func (t *turn) connectionInfo(id ConnectionID, meta *connMeta) ConnectionInfo {
-	info := ConnectionInfo{ID: id, Kind: meta.Kind, State: meta.State, Created: meta.Created, Link: meta.Link}
+	info := ConnectionInfo{ID: id, Kind: meta.Kind, State: meta.State, Created: meta.Created, Link: meta.Link, Ratchet: meta.Ratchet}
 	for _, q := range meta.Queues {
 		if s, ok := t.loop.sessions[q.Relay]; ok && s.queues[queue.ID(q.ID)] != nil {
 			info.Online = s.queues[queue.ID(q.ID)].state == queueUp

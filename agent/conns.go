@@ -155,9 +155,16 @@ func (t *turn) operation(e *connEntry, op conn.Operation) {
 
 // connEvent takes an event of a connection to its owner.
 func (t *turn) connEvent(e *connEntry, event conn.Event) {
-	if _, ok := event.(conn.Deleted); ok {
+	switch ev := event.(type) {
+	case conn.Deleted:
 		t.connDeleted(e)
 		return
+	case conn.ResyncChanged:
+		e.meta.Ratchet = ev.State.String()
+		if ev.State == conn.ResyncOK {
+			e.meta.Ratchet = ""
+		}
+		t.saveMeta(e)
 	}
 	switch e.meta.owner() {
 	case OwnerGroup:

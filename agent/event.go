@@ -96,8 +96,9 @@ type (
 		Good bool   `json:"good"` // the peer has the content that was sent
 		Info []byte `json:"info,omitempty"`
 	}
-	// ResyncChanged (RSYNC): whether the two ends' encryption still fits: ok, allowed, required, started or agreed. While
-	// it is required, sending is refused.
+	// ResyncChanged (RSYNC): whether the two ends' encryption still fits: ok; allowed (a message could not be opened) or
+	// required (nothing will be opened), which ConnectionResync mends; started (keys for a new one are on their way) or
+	// agreed (there is a new one, and nothing came with it yet). Sending is refused in the last three.
 	ResyncChanged struct {
 		State string `json:"state"`
 		Code  string `json:"code,omitempty"`

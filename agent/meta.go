@@ -37,6 +37,7 @@ type connMeta struct {
 	Queues  []ownQueue     `json:"queues,omitempty"`
 	Held    uint64         `json:"held,omitempty"`    // messages that wait until the connection can send
 	HeldNum uint64         `json:"heldNum,omitempty"` // order of the next of them
+	Ratchet string         `json:"ratchet,omitempty"` // state of its synchronisation; empty: ok
 }
 
 // ownQueue is a receive queue, as its route names it.

@@ -18,6 +18,7 @@ type API interface {
 	Send(context.Context, agent.ConnectionID, agent.Outgoing) (message int64, err error)
 	Ack(ctx context.Context, id agent.ConnectionID, message int64, o *agent.AckOptions) error
 	Retry(context.Context, agent.ConnectionID) error
+	ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error
 	DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error
 	Connection(context.Context, agent.ConnectionID) (agent.ConnectionInfo, error)
 	Connections(context.Context) ([]agent.ConnectionInfo, error)

@@ -80,6 +80,12 @@ func (c *Client) Retry(ctx context.Context, id agent.ConnectionID) error {
 	return err
 }
 
+// ConnectionResync implements API.
+func (c *Client) ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error {
+	_, err := c.order(ctx, "RSYNC", connectionEntity(id), resyncParams{force})
+	return err
+}
+
 // DeleteConnection implements API.
 func (c *Client) DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error {
 	_, err := c.order(ctx, "DEL", connectionEntity(id), deleteParams{wait})

@@ -40,6 +40,9 @@ type (
 		Receipt bool   `control:"optional"`
 		Info    []byte `control:"body,optional"`
 	}
+	resyncParams struct {
+		Force bool `control:"optional"`
+	}
 	deleteParams struct {
 		Wait bool `control:"optional"`
 	}
@@ -104,6 +107,10 @@ var connectionCommands = []command{
 	define("RETRY", onConnection, "OK", "try again now what waits for a later attempt",
 		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
 			return done(e, a.Retry(ctx, e.Connection()))
+		}),
+	define("RSYNC", onConnection, "OK", "make a new ratchet with the peer when RSYNC events say allowed or required; with T at any time. RSYNC events follow.",
+		func(ctx context.Context, a API, e agent.Entity, p resyncParams) (agent.Entity, nothing, error) {
+			return done(e, a.ConnectionResync(ctx, e.Connection(), p.Force))
 		}),
 	define("DEL", onConnection, "OK", "end a connection, with T after what is queued has been delivered",
 		func(ctx context.Context, a API, e agent.Entity, p deleteParams) (agent.Entity, nothing, error) {

@@ -212,6 +212,10 @@ func (f *fake) Retry(ctx context.Context, id agent.ConnectionID) error {
 	return take(ctx, f, "Retry", id)
 }
 
+func (f *fake) ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error {
+	return take(ctx, f, "ConnectionResync", id, force)
+}
+
 func (f *fake) DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error {
 	return take(ctx, f, "DeleteConnection", id, wait)
 }

@@ -16,7 +16,7 @@ import (
 
 func connectionCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
-		newCommand(s), joinCommand(s), allowCommand(s), acceptCommand(s), sendCommand(s), ackCommand(s), deleteCommand(s), listCommand(s), showCommand(s),
+		newCommand(s), joinCommand(s), allowCommand(s), acceptCommand(s), sendCommand(s), ackCommand(s), resyncCommand(s), deleteCommand(s), listCommand(s), showCommand(s),
 		s.order("reject ADDRESS REQUEST", "Forget a REQ event; the peer is not told", 2, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.Reject(ctx, connection(args[0]), args[1])
 		}),
@@ -109,6 +109,15 @@ func ackCommand(s *settings) *cobra.Command {
 	return c
 }
 
+func resyncCommand(s *settings) *cobra.Command {
+	var force bool
+	c := s.order("resync CONNECTION", "Make a new ratchet with the peer, when messages cannot be opened any more", 1, func(ctx context.Context, a *control.Client, args []string) error {
+		return a.ConnectionResync(ctx, connection(args[0]), force)
+	})
+	c.Flags().BoolVar(&force, "force", false, "although nothing says that it is needed, or again")
+	return c
+}
+
 func deleteCommand(s *settings) *cobra.Command {
 	var wait bool
 	c := s.order("delete CONNECTION", "End a connection and remove its queues", 1, func(ctx context.Context, a *control.Client, args []string) error {
@@ -158,6 +167,9 @@ func printConnection(w io.Writer, i agent.ConnectionInfo) {
 	online := "offline"
 	if i.Online {
 		online = "online"
+	}
+	if i.Ratchet != "" {
+		online += ", re-synchronisation " + i.Ratchet
 	}
 	fmt.Fprintln(w, entity(i.ID), i.Kind, i.State, online)
 }

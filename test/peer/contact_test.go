@@ -106,7 +106,7 @@ func TestRequests(t *testing.T) {
 	wrong("AGENT A_PROHIBITED", p.body(true, p.keyHeader(), confirmation(7, params, random(14000))))
 	wrong("AGENT A_PROHIBITED", p.body(true, noHeader, confirmation(7, params, random(14000))))
 	wrong("AGENT A_PROHIBITED", p.body(true, noHeader, message(7, random(15000))))
-	wrong("AGENT A_PROHIBITED", p.body(true, noHeader, ratchetKey(params)))
+	wrong("AGENT A_PROHIBITED", p.body(true, noHeader, ratchetKey(7, params)))
 	wrong("AGENT A_PROHIBITED", p.body(false, noHeader, invitation(7, text, peerInfo)))
 	wrong("AGENT A_LINK", p.body(true, noHeader, invitation(7, "simplex:/invitation#/?v=2-7", peerInfo)))
 	wrong("AGENT A_LINK", p.body(true, noHeader, invitation(7, address.Text(), peerInfo)))

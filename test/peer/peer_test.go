@@ -376,7 +376,12 @@ func (p *peer) open(m queue.MSG) (a arrived) {
 		}
 	case 'I':
 		a.link = string(c.str16())
-	case 'M', 'R':
+	case 'R':
+		r := wire.NewReader(c.rest)
+		k := ratchet.ReadSingle(r)
+		a.params, c.rest = &k, r.Rest()
+		must(p.t, r.Done())
+	case 'M':
 	default:
 		p.t.Fatalf("envelope %q", a.tag)
 	}
@@ -392,7 +397,7 @@ func (p *peer) checkSealed(a arrived) {
 	switch a.tag {
 	case 'C':
 		padded = paddedInfo
-	case 'I':
+	case 'I', 'R':
 		return
 	}
 	header := 123 + 1

@@ -83,7 +83,9 @@ func invitation(agent uint16, text string, info []byte) []byte {
 	return join(u16(agent), []byte("I"), str16([]byte(text)), info)
 }
 
-func ratchetKey(params []byte) []byte { return join(u16(ownAgent), []byte("R"), params, []byte("R")) }
+func ratchetKey(agent uint16, params []byte) []byte {
+	return join(u16(agent), []byte("R"), params, []byte("R"))
+}
 
 // contents of numbered messages
 

@@ -9,7 +9,7 @@ import (
 
 // leave is GLEAVE: the operation goes to everybody, connections are kept for the grace. Who waits for the log gives up.
 func (s *step) leave() (Done, error) {
-	if s.main.status == StatusJoining {
+	if s.main.status == StatusJoining || s.main.status == StatusAsking {
 		s.gone()
 		return Done{}, nil
 	}

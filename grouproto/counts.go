@@ -16,12 +16,13 @@ type Counts struct {
 	Copies        int // G_FWD, G_NONE
 	Sync          int // G_SYNC, G_WANT, G_NEED
 	Receipts      int // G_RCVD
+	Doors         int // requests at addresses, the two confirmations of a door, and what goes over it but G_INV and G_ACC
 }
 
 // Total is the number of agent messages.
 func (c Counts) Total() int {
 	return c.Invitations + c.Confirmations + c.Messages + c.Log + c.Offers + c.Forwarded + c.Operations + c.Reports +
-		c.Direct + c.Copies + c.Sync + c.Receipts
+		c.Direct + c.Copies + c.Sync + c.Receipts + c.Doors
 }
 
 // Minus returns c without what was in before.
@@ -30,7 +31,7 @@ func (c Counts) Minus(before Counts) Counts {
 		c.Invitations - before.Invitations, c.Confirmations - before.Confirmations, c.Messages - before.Messages,
 		c.Log - before.Log, c.Offers - before.Offers, c.Forwarded - before.Forwarded, c.Operations - before.Operations,
 		c.Reports - before.Reports, c.Direct - before.Direct, c.Copies - before.Copies, c.Sync - before.Sync,
-		c.Receipts - before.Receipts,
+		c.Receipts - before.Receipts, c.Doors - before.Doors,
 	}
 }
 

@@ -42,6 +42,26 @@ type (
 		Contact string
 		Frame   []byte
 	}
+	// NewAddress makes a contact address under the name Conn, owned by this group; answered by AddressReady or DoorFailed.
+	// It is deleted with DeleteConn.
+	NewAddress struct{ Conn string }
+	// OpenDoor asks for a connection at a member's address, under the name Door; Info goes along. Answered by DoorOpen or
+	// DoorFailed; neither comes while the owner does not answer. It is deleted with DeleteConn, as are accepted doors.
+	OpenDoor struct {
+		Door    string
+		Address []byte // link as published
+		Info    []byte // a frame
+	}
+	// AcceptDoor accepts a request at the own address, under the name Door. After it SendDoor is allowed at once. Answered
+	// by DoorOpen or DoorFailed.
+	AcceptDoor struct{ Door, Address, Request string }
+	// RefuseDoor forgets a request at the own address. Who asked is not told.
+	RefuseDoor struct{ Address, Request string }
+	// SendDoor sends Frame over a door, as frames travel over contact connections.
+	SendDoor struct {
+		Door  string
+		Frame []byte
+	}
 	// Notice carries an event for the client.
 	Notice struct{ Event Event }
 )
@@ -54,3 +74,9 @@ func (SendConn) effect()    {}
 func (DeleteConn) effect()  {}
 func (SendContact) effect() {}
 func (Notice) effect()      {}
+
+func (NewAddress) effect() {}
+func (OpenDoor) effect()   {}
+func (AcceptDoor) effect() {}
+func (RefuseDoor) effect() {}
+func (SendDoor) effect()   {}

@@ -120,6 +120,18 @@ type (
 		Payload   []byte
 		Permitted bool
 	}
+	// JoinRequested says that somebody asks for the group at the own address, and the join rule leaves it to the client:
+	// Admit or RefuseRequest. Card is what it says about itself. GREQ.
+	JoinRequested struct {
+		Request    string
+		Text, Card []byte
+	}
+	// Asking says that the group has been asked for. GSTATE.
+	Asking struct{}
+	// AskEnded says that nothing comes of asking: it was refused, it expired, or no address could be reached. GSTATE.
+	AskEnded struct{ Reason Reason }
+	// Knocking says that no member passes offers on and the group is asked for a way in at the address of Member. GSTATE.
+	Knocking struct{ Member Key }
 	// Warned is something a person should know. GWARN.
 	Warned struct {
 		Warning Warning
@@ -197,3 +209,7 @@ func (MemberResumed) event()      {}
 func (CaughtUp) event()           {}
 func (DirectFrame) event()        {}
 func (Warned) event()             {}
+func (JoinRequested) event()      {}
+func (Asking) event()             {}
+func (AskEnded) event()           {}
+func (Knocking) event()           {}

@@ -33,9 +33,10 @@ func (g *Group) hasRoute(p *peer) bool {
 	return g.contactRoute(p)
 }
 
-// contactRoute tells whether an offer for p can be sent over the contact connection that the invitation came by.
+// contactRoute tells whether an offer for p can be sent over the contact connection that the invitation came by, or over
+// a door.
 func (g *Group) contactRoute(p *peer) bool {
-	return p.key == g.main.inviter && g.main.contact != ""
+	return p.key == g.main.inviter && g.main.contact != "" || g.doorTo(p) != nil
 }
 
 // route chooses over whom an offer goes: p itself while it is connected, the inviter if it said that it is connected to
@@ -96,6 +97,8 @@ func (s *step) sendOffers() {
 	for _, p := range ready {
 		q := s.route(p)
 		switch {
+		case s.doorTo(p) != nil:
+			s.offerAtDoor(s.doorTo(p), p)
 		case q != nil && s.routeBusy(making, via[q]):
 			continue // waits for the links that are being made, so that messages are full
 		case q != nil:
@@ -234,6 +237,10 @@ func (s *step) offered(o *offer) bool {
 
 // need asks a connected member for an offer of p (G_NEED); p itself while there is a connection with it.
 func (s *step) need(p *peer) {
+	if d := s.doorTo(p); d != nil {
+		s.sendDoor(d, &needFrame{Initiator: p.key, Responder: s.self})
+		return
+	}
 	q := p.ready()
 	if q == nil || p.lastRoute != (Key{}) {
 		via := s.otherThan(s.candidates(p), p.lastRoute)

@@ -20,6 +20,7 @@ type CreateOptions struct {
 //
 //	invited side                         member                       not a member any more
 //	Accept ─→ joining ─ log and own add ─→ member ─ leave ─→ left ───┐
+//	  Ask ─→ asking ─ G_INV ─↗               │                         │
 //	           Create ─────────────────────→ │ ──── removed ─→ removed ├─ 24 h ─→ gone
 //	                                         │ ──── close ───→ closed ┘
 //	                                         └──── removal or close loses its effect ←──┘
@@ -41,15 +42,22 @@ type Group struct {
 	held    []*heldOffer   // offers that wait for their responder to be connected
 	waiting []*heldMessage // messages whose heads are not known yet
 
+	link     linkRecord          // the own address, and knocking
+	doors    map[string]*door    // temporary connections, by name
+	requests map[string]*request // at the own address, waiting for the client
+
 	// Not stored: lost with the process at no harm.
-	kept    []byte // the main record as last written
-	counts  Counts
-	asks    map[Key]*ask       // repair of one author's gaps
-	wantOps map[OpID]*wantedOp // operations that were heard of
-	odd     map[Key]oddDigest  // digests of peers that differ from the own one
-	behind  bool               // something was missing at the end of the last step
-	delayed int                // frames in the records of delayed frames
-	bad     ignored
+	kept       []byte // the main record as last written
+	counts     Counts
+	asks       map[Key]*ask       // repair of one author's gaps
+	wantOps    map[OpID]*wantedOp // operations that were heard of
+	odd        map[Key]oddDigest  // digests of peers that differ from the own one
+	behind     bool               // something was missing at the end of the last step
+	delayed    int                // frames in the records of delayed frames
+	bad        ignored
+	asked      bucket // requests at the own address
+	knocks     bucket // of members among them
+	doorWarned time.Time
 
 	wakeAt    time.Time // result of NextWake, if wakeKnown
 	wakeKnown bool      // nothing has happened since that can make it earlier
@@ -92,14 +100,16 @@ func Load(tx kv.Tx) (*Group, error) {
 
 func empty() *Group {
 	return &Group{
-		peers:   map[Key]*peer{},
-		conns:   map[string]*peer{},
-		chains:  map[Key]*chain{},
-		invites: map[Token]*invite{},
-		joiners: map[Key]*joiner{},
-		asks:    map[Key]*ask{},
-		wantOps: map[OpID]*wantedOp{},
-		odd:     map[Key]oddDigest{},
+		peers:    map[Key]*peer{},
+		conns:    map[string]*peer{},
+		chains:   map[Key]*chain{},
+		invites:  map[Token]*invite{},
+		joiners:  map[Key]*joiner{},
+		asks:     map[Key]*ask{},
+		wantOps:  map[OpID]*wantedOp{},
+		odd:      map[Key]oddDigest{},
+		doors:    map[string]*door{},
+		requests: map[string]*request{},
 	}
 }
 

@@ -51,6 +51,24 @@ type (
 		Tag     Tag
 		Payload []byte
 	}
+	// Publish makes an address at which anybody who has it can ask for the group, and publishes it (GLINK). Done comes at
+	// once, also if the address exists; Group.Address names it.
+	Publish struct{}
+	// Unpublish withdraws the address. Requests that wait are forgotten.
+	Unpublish struct{}
+	// Admit invites who asked with a request that waits (GADD).
+	Admit struct {
+		Request string
+		Role    Role
+		Info    []byte
+	}
+	// RefuseRequest refuses a request that waits (GREJECT); who asked is told.
+	RefuseRequest struct{ Request string }
+	// AskAt asks for the same group at another address, while the first has not led to an invitation.
+	AskAt struct {
+		Address        []byte
+		Text, Password []byte
+	}
 )
 
 // Events of the connections whose names the group chose.
@@ -110,6 +128,28 @@ type (
 		Contact string
 		Frame   []byte
 	}
+	// AddressReady answers NewAddress: Link is what others open doors with.
+	AddressReady struct {
+		Conn string
+		Link []byte
+	}
+	// DoorAsked is a request at the own address; Info is the frame that came along.
+	DoorAsked struct {
+		Request string
+		Info    []byte
+	}
+	// DoorOpen says that both directions of a door work.
+	DoorOpen struct{ Door string }
+	// DoorFrame is a frame that came over a door. It is consumed by the step.
+	DoorFrame struct {
+		Door  string
+		Frame []byte
+	}
+	// DoorFailed says that a door, or the own address, does not work and never will.
+	DoorFailed struct {
+		Door   string
+		Reason Reason
+	}
 	// Tick lets time pass; it is wanted at NextWake and harmless at any other time.
 	Tick struct{}
 )
@@ -139,3 +179,14 @@ func (Up) input()           {}
 func (Down) input()         {}
 func (ContactFrame) input() {}
 func (Tick) input()         {}
+
+func (Publish) input()       {}
+func (Unpublish) input()     {}
+func (Admit) input()         {}
+func (RefuseRequest) input() {}
+func (AskAt) input()         {}
+func (AddressReady) input()  {}
+func (DoorAsked) input()     {}
+func (DoorOpen) input()      {}
+func (DoorFrame) input()     {}
+func (DoorFailed) input()    {}

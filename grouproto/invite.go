@@ -95,7 +95,16 @@ func Accept(env Env, inv Invitation, card []byte) (*Group, []Effect, error) {
 func (s *step) sendAcc(p *peer) {
 	f := &accFrame{Group: s.id, Token: s.main.token, Member: s.self, Card: s.card, Offer: s.offerOf(p, p.offering())}
 	s.counts.Invitations++
-	s.do(SendContact{Contact: s.main.contact, Frame: encodeFrame(f)})
+	s.doContact(s.main.contact, f)
+}
+
+// doContact sends a frame over a contact connection, or over the door that stands in for it.
+func (s *step) doContact(contact string, f frame) {
+	if s.doors[contact] != nil {
+		s.do(SendDoor{Door: contact, Frame: encodeFrame(f)})
+		return
+	}
+	s.do(SendContact{Contact: contact, Frame: encodeFrame(f)})
 }
 
 // States of an invitation.
@@ -116,29 +125,37 @@ type invite struct {
 // mostInvites is how many invitations may wait for their answer.
 const mostInvites = 256
 
-// invite is GADD.
-func (s *step) invite(in Invite) (Done, error) {
+// mayInvite tells why somebody cannot be invited; nil if it can.
+func (s *step) mayInvite(in Invite) error {
 	if err := s.member(); err != nil {
-		return Done{}, err
+		return err
 	}
 	self, _ := s.st.Member(s.self)
 	switch {
 	case len(in.Info) > MaxInfo:
-		return Done{}, ErrTooLarge
+		return ErrTooLarge
 	case !s.st.Has(s.self, oplog.PermAdd) || in.Role > self.Role:
-		return Done{}, ErrNotPermitted
+		return ErrNotPermitted
 	case s.st.Len() >= MaxMembers || s.pendingInvites() >= mostInvites:
-		return Done{}, ErrLimit
+		return ErrLimit
+	}
+	return nil
+}
+
+// invite is GADD.
+func (s *step) invite(in Invite) (Done, error) {
+	if err := s.mayInvite(in); err != nil {
+		return Done{}, err
 	}
 	token := Token(random16(s.env))
 	i := &invite{contact: in.Contact, expiry: s.env.Now.Add(InvitationExpiry), role: in.Role, state: invitePending}
 	s.invites[token] = i
 	s.putInvite(token, i)
 	s.counts.Invitations++
-	s.do(SendContact{Contact: in.Contact, Frame: encodeFrame(&invFrame{
+	s.doContact(in.Contact, &invFrame{
 		Group: s.id, Inviter: s.self, Token: token, Expiry: i.expiry.Unix(), Range: ownVersions,
 		Members: uint32(s.st.Len()), Info: in.Info,
-	})})
+	})
 	return Done{Token: token}, nil
 }
 

@@ -375,6 +375,9 @@ func (s *step) repair(in Repair) (Done, error) {
 		return Done{}, ErrTooSoon
 	}
 	s.touch(p)
+	if p.ready() == nil {
+		s.knock(p)
+	}
 	if s.initiates(p) {
 		p.replace = true
 		p.retryAt = s.env.Now
@@ -438,6 +441,7 @@ func (g *Group) wakePairs(w *wake) {
 
 // pending asks again for the operations on connections that have no answer yet.
 func (s *step) pending() {
+	s.pendingDoors()
 	for _, p := range s.everybody() {
 		for _, c := range p.conns {
 			switch c.state {

@@ -19,12 +19,13 @@ const (
 	StatusLeft
 	StatusRemoved
 	StatusClosed
-	StatusGone // the grace after one of the three before is over
+	StatusGone   // the grace after one of the three before is over, or asking or joining came to nothing
+	StatusAsking // asked for at a member's address; not invited yet
 )
 
 // String returns the status' stable name.
 func (s Status) String() string {
-	return [...]string{"", "joining", "member", "left", "removed", "closed", "gone"}[min(s, StatusGone)]
+	return [...]string{"", "joining", "member", "left", "removed", "closed", "gone", "asking"}[min(s, StatusAsking)]
 }
 
 // PairState is a member's connection state, for people.

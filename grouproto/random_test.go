@@ -35,11 +35,12 @@ func (s *sim) randomSchedule(t *testing.T) {
 	if s.rng.IntN(3) == 0 {
 		s.quota = 6
 	}
+	s.again, s.lose = 0.2, 0.1
 	policy := oplog.Symmetric()
 	if s.rng.IntN(3) == 0 {
 		policy = oplog.Moderated()
 	}
-	s.create("m0", policy)
+	s.create("m0", policy, oplog.Setting{Name: settingJoin, Value: []byte([]string{"open", "approve", "password x"}[s.rng.IntN(3)])})
 	for i := range 60 {
 		if s.act(i); t.Failed() {
 			return
@@ -76,6 +77,13 @@ func (s *sim) randomSchedule(t *testing.T) {
 		}
 	}
 	s.everythingArrived(in)
+	for _, n := range in {
+		for _, d := range n.g.doors {
+			if p := n.g.peers[d.member]; p != nil && p.healthy() {
+				t.Errorf("%s keeps a door of kind %d to a member that it is connected with", n.name, d.kind)
+			}
+		}
+	}
 }
 
 // reachable leaves out those that nobody can know of or reach: a member whose inviter was removed before it had
@@ -145,6 +153,25 @@ func (s *sim) everythingArrived(in []*node) {
 			}
 		}
 	}
+}
+
+// actAtDoor does one random thing about addresses, or nothing.
+func (s *sim) actAtDoor(n, other *node) bool {
+	switch k := s.rng.IntN(24); {
+	case k < 2:
+		n.step(Publish{})
+	case k < 3 && s.rng.IntN(4) == 0:
+		n.step(Unpublish{})
+	case k < 5 && len(s.nodes) < 9 && n.g.link.link != nil:
+		guest := s.node(fmt.Sprintf("m%d", len(s.nodes)))
+		guest.ask(n.g.id, n.g.link.link, "x")
+		if other.g.link.link != nil {
+			guest.step(AskAt{Address: other.g.link.link, Password: []byte("x")})
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // loseQueue is a relay that loses one queue of a node, with all that waits in it. The node is told when it subscribes, the
@@ -220,6 +247,16 @@ func (s *sim) act(i int) {
 	}
 	n := running[s.rng.IntN(len(running))]
 	other := running[s.rng.IntN(len(running))]
+	for _, r := range n.g.Requests() {
+		if s.rng.IntN(2) == 0 {
+			n.step(Admit{Request: r.Request, Role: oplog.Role(s.rng.IntN(2))})
+		} else {
+			n.step(RefuseRequest{r.Request})
+		}
+	}
+	if s.actAtDoor(n, other) {
+		return
+	}
 	switch k := s.rng.IntN(20); {
 	case k < 4 && len(s.nodes) < 8:
 		m := s.node(fmt.Sprintf("m%d", len(s.nodes)))

@@ -30,6 +30,9 @@ import (
 //	w u64                  a message whose heads are not known yet
 //	k member               a card
 //	x member               frames of package directconn that no relay has yet
+//	L                      the own address and when to knock (linkRecord)
+//	D name                 a door
+//	R request              a request at the own address that waits for the client
 var logPrefix = []byte("l")
 
 func record(kind byte, parts ...[]byte) []byte {
@@ -231,6 +234,9 @@ func (g *Group) load(tx kv.Tx) error {
 		func() { each('h', g.loadHeldOffer) },
 		func() { each('w', g.loadHeldMessage) },
 		func() { each('d', g.loadDelayed) },
+		func() { each('L', g.loadLink) },
+		func() { each('D', g.loadDoor) },
+		func() { each('R', g.loadRequest) },
 	}
 	for _, load := range steps {
 		if load(); err != nil {

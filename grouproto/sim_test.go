@@ -25,6 +25,7 @@ type sim struct {
 	seq   int
 	nodes []*node
 	conns map[string]*simConn
+	asked map[string]*simConn // requests at addresses: the door of who asks
 	refs  Ref
 
 	minDelay, maxDelay time.Duration
@@ -32,6 +33,8 @@ type sim struct {
 	quota              int                        // messages that a relay keeps per queue; 0: any number
 	abort              float64                    // share of steps whose transaction fails first
 	reload             float64                    // share of steps after which the group is loaded again
+	again              float64                    // share of requests at addresses that arrive twice
+	lose               float64                    // share of requests at addresses that never arrive
 }
 
 type timed struct {
@@ -82,7 +85,7 @@ type node struct {
 func newSim(t testing.TB, seed uint64) *sim {
 	return &sim{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 3, 1, 10, 20, 0, 0, time.UTC),
-		conns: map[string]*simConn{}, minDelay: 5 * time.Millisecond, maxDelay: 300 * time.Millisecond,
+		conns: map[string]*simConn{}, asked: map[string]*simConn{}, minDelay: 5 * time.Millisecond, maxDelay: 300 * time.Millisecond,
 	}
 }
 
@@ -366,6 +369,8 @@ func (n *node) perform(effects []Effect) {
 			if c := s.conns[e.Conn]; c != nil {
 				c.deleted = true
 			}
+		case NewAddress, OpenDoor, AcceptDoor, RefuseDoor, SendDoor:
+			n.performDoor(e)
 		case SendContact:
 			other := s.named(e.Contact)
 			frame := bytes.Clone(e.Frame)
@@ -483,6 +488,7 @@ func (g *Group) wakes() map[string]time.Time {
 	for name, f := range map[string]func(*wake){
 		"endings": g.wakeEndings, "waiting": g.wakeWaiting, "pauses": g.wakePauses, "pairs": g.wakePairs,
 		"invitations": g.wakeInvitations, "reports": g.wakeReports, "asks": g.wakeAsks, "sync": g.wakeSync,
+		"doors": g.wakeDoors,
 	} {
 		var w wake
 		f(&w)

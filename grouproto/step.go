@@ -158,6 +158,8 @@ func (s *step) take(in Input) {
 	case Up:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.reconnected() })
 	case Down, Tick:
+	default:
+		s.takeDoor(in)
 	}
 }
 
@@ -184,7 +186,7 @@ func (g *Group) member() error {
 	switch g.main.status {
 	case StatusMember:
 		return nil
-	case StatusJoining:
+	case StatusJoining, StatusAsking:
 		return ErrJoining
 	case StatusClosed:
 		return ErrClosed
@@ -258,10 +260,12 @@ func opError(err error) error {
 func (s *step) finish() {
 	s.wakeKnown = false
 	s.endings()
+	s.doorTimers()
 	s.takeDelayed()
 	s.judgeWaiting()
 	s.pauseTimers()
 	s.pairTimers()
+	s.knockTimers()
 	s.spreadLate()
 	s.schedule()
 	s.sendOffers()
@@ -310,6 +314,7 @@ func (g *Group) nextWake() time.Time {
 	g.wakeReports(&w)
 	g.wakeAsks(&w)
 	g.wakeSync(&w)
+	g.wakeDoors(&w)
 	for _, p := range g.peers {
 		w.add(p.receiptDue)
 		for _, q := range p.out {

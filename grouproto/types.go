@@ -37,6 +37,13 @@ const (
 	MaxKeptMessages  = 10_000              // messages of a group that are kept
 	Retention        = 21 * 24 * time.Hour // how long messages are kept; also the silence after which a member is inactive
 	Grace            = 24 * time.Hour      // how long connections outlive a membership
+	MaxPassword      = 255                 // bytes of a password that lets into a group
+	MaxRequests      = 64                  // requests at an address that wait for the client
+	MaxRequestsHour  = 60                  // requests at an address that are looked at in an hour; for knocks as many again
+	MaxDoors         = 64                  // doors that one member accepted and has not closed
+	MaxAsked         = 8                   // addresses at which one group is asked for at a time
+	MaxKnocks        = 4                   // doors opened by knocking at a time
+	DoorExpiry       = 7 * 24 * time.Hour  // how long a door is kept, a request waits and asking lasts
 	InvitationExpiry = 7 * 24 * time.Hour
 	OfferExpiry      = 7 * 24 * time.Hour
 )

@@ -38,6 +38,8 @@ const (
 	TagDirectRej Tag = 17
 	TagMem       Tag = 18
 	TagDone      Tag = 19
+	TagReq       Tag = 21
+	TagKnock     Tag = 22
 )
 
 // place says where a frame may arrive.
@@ -49,6 +51,8 @@ const (
 	onJoining                   // pair connection with the inviter, before the own add is known
 	onReady                     // pair connection with a present member, after its hello
 	onEnded                     // within the grace: a member, or oneself, is not present any more, or the group is closed
+	onRequest                   // info of a request at a member's address
+	onDoor                      // door between two members, one of which knocked
 )
 
 // frame is one decoded frame: a pointer to one of the frame types below.
@@ -78,11 +82,11 @@ var table = [...]frameRow{
 		"groupId · own key · peer's key · u32 attempt · vrange · list8 head · digest 32 · str16 card · signature 64",
 		onInfo, nil},
 	{TagOps, "G_OPS", "any", "u8 flags (1 = all you asked for) · list16 op, ancestors first",
-		onJoining | onReady | onEnded, readOps},
-	{TagInvMem, "G_INV_MEM", "new member → any connected member", "list8 offer, to be forwarded", onReady, readInvMem},
+		onJoining | onReady | onEnded | onDoor, readOps},
+	{TagInvMem, "G_INV_MEM", "new member → any connected member", "list8 offer, to be forwarded", onReady | onDoor, readInvMem},
 	{TagMemInv, "G_MEM_INV", "forwarder → responder", "offer · str16 card of the initiator · list16 op", onReady, readMemInv},
 	{TagNeed, "G_NEED", "responder → any connected member → initiator",
-		"initiator key · responder key · u8 hops (0, 1)", onReady, readNeed},
+		"initiator key · responder key · u8 hops (0, 1)", onReady | onDoor, readNeed},
 	{TagCon, "G_CON", "new member → its inviter",
 		"list16(key · u8 0 connected, 1 waiting, 2 failed · u8 reason)", onReady, readCon},
 	{TagMsg, "G_MSG", "author → everybody", "message", onReady, readMsg},
@@ -93,7 +97,7 @@ var table = [...]frameRow{
 		onReady, readRcvd},
 	{TagSync, "G_SYNC", "any",
 		"list8 head · digest 32 · u8 flags (1 = send me your list) · list16(author · u64 number · hash 32), ≤ 180",
-		onJoining | onReady | onEnded, readSync},
+		onJoining | onReady | onEnded | onDoor, readSync},
 	{TagWant, "G_WANT", "any", "list8 op ID · list8(author · u64 from · u64 to), ≤ 256 messages", onReady, readWant},
 	{TagDirectInv, "G_DINV", "one member → one member", "request 16 · str16 link · str16 text", onReady,
 		func(r *wire.Reader) frame { return &directFrame{Tag: TagDirectInv, Payload: r.Rest()} }},
@@ -102,6 +106,10 @@ var table = [...]frameRow{
 	{TagMem, "G_MEM", "inviter → new member, behind the log",
 		"u8 flags (1 = last) · list16(member key · u8 0 connected to the inviter, 1 not)", onJoining | onReady, readMem},
 	{TagDone, "G_DONE", "inviter → new member", "u32 offers forwarded", onJoining | onReady, readDone},
+	{TagReq, "G_REQ", "info of a request at an address, who asks → its owner",
+		"groupId · str16 text · str8 password · str16 card", onRequest, readReq},
+	{TagKnock, "G_KNOCK", "info of a request at an address, who knocks → its owner",
+		"groupId · owner's key · own key · list8 head · op: own add · signature 64", onRequest, readKnock},
 }
 
 // row returns the row of a tag; nil if it is unknown.

@@ -81,7 +81,16 @@ func (f *fixed) samples() []frame {
 		&directFrame{TagDirectRej, counted(0xc0, 16)},
 		&memFrame{memLast, []memEntry{{f.a, levelConnected}, {f.b, levelNot}}},
 		&doneFrame{12},
+		&reqFrame{f.group, []byte("let me in"), []byte("open sesame"), f.card},
+		f.knock(),
 	}
+}
+
+// knock is Alice, who made the group, at Bob's address.
+func (f *fixed) knock() *knockFrame {
+	k := &knockFrame{Group: f.group, Holder: f.b, Member: f.a, Heads: []OpID{f.group}, Op: f.op}
+	k.sign(f.alice)
+	return k
 }
 
 func (f *fixed) hello() []byte {
@@ -219,6 +228,8 @@ func TestMalformedFramesAreRefused(t *testing.T) {
 		"card too long":             cat(head(TagAcc), f.group[:], f.token[:], key, wire.AppendU16(nil, MaxCard+1), make([]byte, MaxCard+300)),
 		"info too long":             cat(head(TagInv), f.group[:], key, f.token[:], u64(1), []byte{0, 1, 0, 1, 0, 0, 0, 0}, wire.AppendU16(nil, MaxInfo+1), make([]byte, MaxInfo+1)),
 		"offers that are not there": cat(head(TagInvMem), []byte{1}),
+		"text too long":             cat(head(TagReq), f.group[:], wire.AppendU16(nil, MaxInfo+1), make([]byte, MaxInfo+4)),
+		"knock without an add":      cat(head(TagKnock), f.group[:], key, key, []byte{0, 0, 2, 0, 1}, make([]byte, 128)),
 	} {
 		if d, err := decodeFrame(b); !errors.Is(err, ErrFrame) {
 			t.Errorf("%s: %v, %v", name, d.frame, err)
@@ -275,6 +286,25 @@ func TestHelloIsGoodForOneConnectionAndSideOnly(t *testing.T) {
 	h.From = small
 	if h.verify(sideJoiner, f.binding) {
 		t.Error("a key of small order signs")
+	}
+}
+
+func TestKnockIsGoodForOneHolderOnly(t *testing.T) {
+	f := fixedMaterial(t)
+	k := f.knock()
+	if !k.verify() {
+		t.Fatal("a knock does not verify")
+	}
+	for name, change := range map[string]func(*knockFrame){
+		"holder": func(k *knockFrame) { k.Holder = f.a },
+		"member": func(k *knockFrame) { k.Member = f.b },
+		"group":  func(k *knockFrame) { k.Group[0]++ },
+		"heads":  func(k *knockFrame) { k.Heads = nil },
+	} {
+		other := f.knock()
+		if change(other); other.verify() {
+			t.Errorf("the %s can be changed", name)
+		}
 	}
 }
 

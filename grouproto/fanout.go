@@ -55,6 +55,9 @@ func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
 		return
 	}
 	s.touch(p)
+	if why == forSync {
+		p.unheard, p.askedAt = p.unheard+1, s.env.Now
+	}
 	p.out = append(p.out, queued{due: due, purpose: why, frame: encodeFrame(f)})
 }
 

@@ -63,9 +63,9 @@ func (s *step) otherThan(cands []*peer, last Key) *peer {
 	return cands[s.below(len(cands))]
 }
 
-// randomReady returns a random connected member that is not in not; nil if there is none.
+// randomReady returns a random connected member that is not in not and answers; nil if there is none.
 func (s *step) randomReady(not map[Key]bool) *peer {
-	cands := slices.DeleteFunc(s.candidates(nil), func(q *peer) bool { return not[q.key] })
+	cands := slices.DeleteFunc(s.candidates(nil), func(q *peer) bool { return not[q.key] || q.asleep(s.env.Now) })
 	return s.otherThan(cands, Key{})
 }
 
@@ -143,8 +143,10 @@ func (s *step) toForward(from *peer, f *invMemFrame) {
 		switch {
 		case o.Initiator != from.key || s.due(unix(o.Expiry)):
 		case o.Responder == s.self:
-			s.offered(&o)
+			s.offered(&o, from)
 		case q == nil || q.ended() || !s.mayRelay(from):
+		case !o.verify(s.id):
+			s.warn(WarnHello, from.key) // the responder would take us for the forger
 		case q.ready() != nil && !q.full(forForwarded):
 			s.forward(q, from, o)
 		default:
@@ -198,11 +200,12 @@ func (s *step) forwarded(via *peer, f *memInvFrame) {
 		}
 		return
 	}
-	s.offered(&f.Offer)
+	s.offered(&f.Offer, via)
 }
 
-// offered takes an offer for us: R0, or a higher attempt in any other state. It reports whether it was joined.
-func (s *step) offered(o *offer) bool {
+// offered takes an offer for us that somebody handed over: R0, or a higher attempt in any other state. It reports whether
+// it was joined.
+func (s *step) offered(o *offer, via *peer) bool {
 	p := s.peers[o.Initiator]
 	if p == nil || p.ended() || o.Attempt <= p.attempt || s.due(unix(o.Expiry)) || !s.alive() {
 		return false
@@ -211,7 +214,7 @@ func (s *step) offered(o *offer) bool {
 		return false // both offered: the smaller key's offer stands
 	}
 	if !o.verify(s.id) {
-		s.warn(WarnHello, p.key)
+		s.warn(WarnHello, via.key) // whoever forwards has checked the signature
 		return false
 	}
 	if s.attempts(p) >= 2*MaxAttempts {
@@ -371,7 +374,7 @@ func (s *step) retryHeld() {
 		if cardHash(h.card) == s.cardHashOf(h.offer.Initiator) {
 			s.takeCard(h.offer.Initiator, h.card)
 		}
-		s.offered(&h.offer)
+		s.offered(&h.offer, s.peers[h.offer.Initiator]) // it was checked when it came
 	}
 }
 

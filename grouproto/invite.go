@@ -266,7 +266,7 @@ func (s *step) introduce(f *accFrame) {
 	if p == nil || p.ended() {
 		return
 	}
-	joined := s.offered(&f.Offer)
+	joined := s.offered(&f.Offer, p)
 	if j := s.joiners[p.key]; j != nil && !j.gotLog && joined {
 		s.sendLog(p, j)
 	}

@@ -248,7 +248,7 @@ func (s *step) memberAtDoor(d *door, f frame) bool {
 		}
 		for _, o := range f.Offers {
 			if o.Initiator == d.member && o.Responder == s.self {
-				s.offered(&o)
+				s.offered(&o, p)
 			}
 		}
 	case *needFrame:

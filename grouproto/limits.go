@@ -75,14 +75,21 @@ func (s *step) warnLimit(p *peer) {
 	s.warn(WarnLimit, p.key)
 }
 
-// mayAsk tells whether a peer gets an answer to another G_WANT or G_SYNC now.
+// mayAsk tells whether a peer gets an answer to another G_WANT or G_SYNC now. Somebody who asked again and again while we
+// were away is not reported for what arrives at once.
 func (s *step) mayAsk(p *peer) bool {
+	few := p.questions.take(s.env.Now, 1, manyQuestions, MaxWantsMinute/60.0)
 	if p.wants.take(s.env.Now, 1, MaxWantsMinute, MaxWantsMinute/60.0) {
 		return true
 	}
-	s.warnLimit(p)
+	if !few {
+		s.warnLimit(p)
+	}
 	return false
 }
+
+// manyQuestions is how many G_WANT and G_SYNC of a member at once are worth a warning.
+const manyQuestions = 6 * MaxWantsMinute
 
 const (
 	warnBurst  = 8         // warnings of one kind about one member told at once

@@ -124,8 +124,8 @@ func TestUnusableFramesAreCountedAndHarmless(t *testing.T) {
 	if b.g.StateHash() != before || !s.connected(s.nodes...) {
 		t.Error("something changed")
 	}
-	if got := warnings(b, WarnHello); len(got) != 1 || got[0] != c.g.self {
-		t.Errorf("a forged offer was not noticed: %v", got)
+	if got := warnings(b, WarnHello); len(got) != 1 || got[0] != a.g.self {
+		t.Errorf("who handed over a forged offer was not reported: %v", got)
 	}
 	if len(b.g.chains) > 3 || b.g.chains[stranger] != nil {
 		t.Error("messages of a stranger are accounted for")

@@ -176,7 +176,7 @@ func (s *step) askForOps() {
 			continue
 		}
 		p := s.peers[w.from]
-		if w.tries > 0 || p == nil || p.sendable() == nil {
+		if w.tries > 0 || p == nil || p.sendable() == nil || p.asleep(s.env.Now) {
 			p = s.randomReady(nil)
 		}
 		if p == nil || w.tries >= mostOpTries {

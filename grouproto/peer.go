@@ -24,6 +24,7 @@ const (
 	mostConns     = 4                // connections of one pair, old and new; the oldest unfinished one goes
 	mostFailed    = 16               // ranges of given up messages that are kept per member
 	mostPeerHeads = 16
+	mostUnheard   = 4 // questions to a member that does not answer
 )
 
 // connState is where a connection of a pair is (docs/groups.md, "The pair connection"). I0 and R0 are a pair without a
@@ -120,19 +121,22 @@ type peer struct {
 	direct []directOut // not with a relay yet; stored under x
 
 	// Not stored.
-	pairKept [32]byte // hash of the record p as last written
-	wayKept  [32]byte // and of the record u
-	out      []queued // stored under q when the step ends with something left
-	outKept  bool     // a record q exists
-	frames   bucket   // G_MSG and G_OPS it sends
-	wants    bucket   // G_WANT and G_SYNC it sends
-	relays   bucket   // offers and G_NEED that it wants passed on
-	copies   bucket   // bytes of G_FWD to it
-	asks     bucket   // frames of package directconn that it sends
-	warned   time.Time
-	warnings [WarnCard + 1]bucket // about it, by kind
-	delayedN uint32               // serial of its next delayed frame
-	delayed  int
+	pairKept  [32]byte  // hash of the record p as last written
+	wayKept   [32]byte  // and of the record u
+	out       []queued  // stored under q when the step ends with something left
+	outKept   bool      // a record q exists
+	frames    bucket    // G_MSG and G_OPS it sends
+	wants     bucket    // G_WANT and G_SYNC it sends
+	questions bucket    // the same, for warnings
+	relays    bucket    // offers and G_NEED that it wants passed on
+	copies    bucket    // bytes of G_FWD to it
+	asks      bucket    // frames of package directconn that it sends
+	unheard   int       // G_WANT, G_SYNC and G_NEED to it since something came from it
+	askedAt   time.Time // the last of these
+	warned    time.Time
+	warnings  [WarnCard + 1]bucket // about it, by kind
+	delayedN  uint32               // serial of its next delayed frame
+	delayed   int
 }
 
 // A peer has two records: p is the pair, which changes when connections are made and operations go round, and u is how far
@@ -337,6 +341,13 @@ func (p *peer) offering() *pairConn {
 		}
 	}
 	return nil
+}
+
+// asleep tells whether a member has left so many questions without an answer that it gets no more of them for an hour, or
+// until something comes from it: they would pile up at its relay and, when it wakes, look like a flood to it.
+func (p *peer) asleep(now time.Time) bool {
+	since := now.Sub(p.askedAt)
+	return p.unheard >= mostUnheard && since >= 0 && since < t1Most
 }
 
 // ended tells whether the member is not present any more.

@@ -28,6 +28,7 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 		s.bad.frames++
 		return
 	}
+	p.unheard = 0
 	if s.env.Now.Sub(p.lastHeard) >= time.Minute {
 		p.lastHeard = s.env.Now
 	}

@@ -123,7 +123,7 @@ func (g *Group) askedAuthors() []Key {
 
 // askWhom returns who is asked next about an author: the author itself, then the others; nil at the end of the round.
 func (s *step) askWhom(author Key, a *ask) *peer {
-	if p := s.peers[author]; p != nil && !p.ended() && p.ready() != nil {
+	if p := s.peers[author]; p != nil && !p.ended() && p.ready() != nil && !p.asleep(s.env.Now) {
 		if _, was := a.asked[author]; !was {
 			return p
 		}

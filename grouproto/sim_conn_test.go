@@ -27,11 +27,15 @@ func (n *node) join(e JoinConn) {
 		return
 	}
 	their := s.conns[string(bytes.TrimPrefix(e.Link, []byte("link to ")))]
+	if their == nil && s.faults != nil {
+		n.later(s.delay(), func() { n.step(Failed{e.Conn, ReasonAuth}) })
+		return
+	}
 	if their == nil {
 		s.t.Fatalf("%s joins a link that nobody made", n.name)
 	}
 	c := &simConn{owner: n, name: e.Conn, peer: their}
-	s.conns[e.Conn] = c
+	s.put(c)
 	c.binding = sha256.Sum256(append(bytes.Clone(e.Link), e.Conn...))
 	seen := c.binding
 	if n.bind != nil {
@@ -74,7 +78,7 @@ func (n *node) sendOver(e SendConn) {
 	}
 	c.operate(func() bool {
 		to := c.peer
-		if to == nil || to.deleted {
+		if to == nil || to.deleted || to.peer != nil && to.peer != c { // the last: somebody else has joined the request
 			n.step(SendFailed{c.name, e.Ref, ReasonAuth})
 			return true
 		}
@@ -85,8 +89,21 @@ func (n *node) sendOver(e SendConn) {
 			}
 			return false
 		}
+		if s.faults.loses(c) {
+			n.step(Sent{c.name, e.Ref})
+			return true
+		}
 		to.inbox++
 		n.step(Sent{c.name, e.Ref})
+		if s.faults.repeats(c) {
+			s.after(s.delay(), func() {
+				to.owner.running(func() {
+					if !to.deleted {
+						to.owner.step(Message{to.name, body})
+					}
+				})
+			})
+		}
 		c.arrive(func() {
 			to.inbox--
 			if to.full && to.inbox == 0 {
@@ -115,8 +132,12 @@ func (c *simConn) work() {
 		return
 	}
 	c.busy = true
-	c.owner.later(c.owner.sim.delay(), func() {
+	c.owner.later(c.owner.sim.delay()+c.owner.sim.faults.wait(c), func() {
 		c.busy = false
+		if c.owner.sim.faults.wait(c) > 0 {
+			c.work()
+			return
+		}
 		do := c.out[0]
 		if do() {
 			c.out = c.out[1:]
@@ -129,10 +150,15 @@ func (c *simConn) work() {
 func (c *simConn) arrive(do func()) {
 	s := c.owner.sim
 	at := s.now.Add(s.delay())
-	if at.Before(c.nextIn) {
+	switch {
+	case s.faults.overtaken(c):
+		at = at.Add(4 * s.maxDelay)
+	case at.Before(c.nextIn):
 		at = c.nextIn
+		c.nextIn = at
+	default:
+		c.nextIn = at
 	}
-	c.nextIn = at
 	peer := c.peer
 	if peer == nil {
 		return

@@ -26,6 +26,7 @@ type sim struct {
 	nodes []*node
 	conns map[string]*simConn
 	asked map[string]*simConn // requests at addresses: the door of who asks
+	made  []*simConn          // conns, in the order of their making
 	refs  Ref
 
 	minDelay, maxDelay time.Duration
@@ -35,6 +36,7 @@ type sim struct {
 	reload             float64                    // share of steps after which the group is loaded again
 	again              float64                    // share of requests at addresses that arrive twice
 	lose               float64                    // share of requests at addresses that never arrive
+	faults             *faults                    // what relays and members do wrong; nil: nothing
 }
 
 type timed struct {
@@ -80,6 +82,8 @@ type node struct {
 	got       map[string]int        // messages by author and number
 	texts     map[string]string     // their bodies
 	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
+	clock     time.Duration         // how far its clock is ahead
+	filter    func(Effect) []Effect // what a member that misbehaves makes of the effects of its group
 }
 
 func newSim(t testing.TB, seed uint64) *sim {
@@ -87,6 +91,11 @@ func newSim(t testing.TB, seed uint64) *sim {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: time.Date(2026, 3, 1, 10, 20, 0, 0, time.UTC),
 		conns: map[string]*simConn{}, asked: map[string]*simConn{}, minDelay: 5 * time.Millisecond, maxDelay: 300 * time.Millisecond,
 	}
+}
+
+func (s *sim) put(c *simConn) {
+	s.conns[c.name] = c
+	s.made = append(s.made, c)
 }
 
 func (s *sim) delay() time.Duration {
@@ -135,7 +144,10 @@ func (r seeded) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (n *node) env(tx kv.Tx) Env { return Env{Now: n.sim.now, Rand: seeded{n.sim.rng}, Tx: tx} }
+func (n *node) env(tx kv.Tx) Env { return Env{Now: n.now(), Rand: seeded{n.sim.rng}, Tx: tx} }
+
+// now is the time as the node's clock shows it.
+func (n *node) now() time.Time { return n.sim.now.Add(n.clock) }
 
 // node makes an agent without a group.
 func (s *sim) node(name string) *node {
@@ -248,7 +260,7 @@ func (n *node) step(in Input) {
 		n.g.Step(n.env(n.tx.Clone()), in) // never committed, nothing of it was seen
 		n.load()
 	}
-	n.perform(n.g.Step(n.env(n.tx), in))
+	n.commit(n.g.Step(n.env(n.tx), in))
 	if s.reload > 0 && s.rng.Float64() < s.reload {
 		n.load()
 	}
@@ -277,6 +289,7 @@ func (n *node) plan() {
 	if w.IsZero() {
 		return
 	}
+	w = w.Add(-n.clock)
 	if w.Before(n.sim.now) {
 		w = n.sim.now
 	}
@@ -337,9 +350,33 @@ func (n *node) start() {
 	}
 }
 
+// commit does what a step asked for. Now and then the process ends when the step is stored and before connections are made
+// and joined: these are asked for again by Pending.
+func (n *node) commit(effects []Effect) {
+	if !n.sim.faults.killed(n) {
+		n.perform(effects)
+		return
+	}
+	n.load()
+	n.perform(slices.DeleteFunc(slices.Clone(effects), func(e Effect) bool {
+		switch e.(type) {
+		case NewConn, JoinConn:
+			return true
+		}
+		return false
+	}))
+}
+
 // perform does what a step asked for.
 func (n *node) perform(effects []Effect) {
 	s := n.sim
+	if n.filter != nil {
+		var changed []Effect
+		for _, e := range effects {
+			changed = append(changed, n.filter(e)...)
+		}
+		effects = changed
+	}
 	for _, e := range effects {
 		if s.trace != nil {
 			s.trace(n, nil, e)
@@ -356,8 +393,12 @@ func (n *node) perform(effects []Effect) {
 			if s.conns[e.Conn] != nil {
 				continue
 			}
+			if s.faults.noRelay(n) {
+				n.later(s.delay(), func() { n.step(Failed{e.Conn, ReasonHost}) })
+				continue
+			}
 			c := &simConn{owner: n, name: e.Conn, link: []byte("link to " + e.Conn)}
-			s.conns[e.Conn] = c
+			s.put(c)
 			n.later(s.delay(), func() { n.step(LinkReady{c.name, c.link}) })
 		case JoinConn:
 			n.join(e)
@@ -374,6 +415,9 @@ func (n *node) perform(effects []Effect) {
 		case SendContact:
 			other := s.named(e.Contact)
 			frame := bytes.Clone(e.Frame)
+			if s.faults.contactGone(n, other) {
+				continue
+			}
 			s.after(s.delay(), func() { other.running(func() { other.contact(n, frame) }) })
 		}
 	}
@@ -390,6 +434,9 @@ func (n *node) contact(from *node, frame []byte) {
 		return
 	}
 	id, _, err := ContactFrameGroup(frame)
+	if err != nil && n.sim.faults != nil {
+		return
+	}
 	if err != nil {
 		n.sim.t.Fatalf("%s got a frame that is no answer: %v", n.name, err)
 	}
@@ -419,6 +466,10 @@ func (n *node) event(e Event) {
 		}
 		n.texts[k] = string(m.Message.Body)
 	}
+	if m, ok := e.(MessageReplaced); ok {
+		n.texts[fmt.Sprintf("%s/%d", m.Message.ID.Author.Text(), m.Message.ID.Number)] = string(m.Message.Body)
+	}
+	n.sim.faults.told(n, e)
 }
 
 func (s *sim) nameOf(k Key) string {

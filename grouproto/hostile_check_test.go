@@ -1,0 +1,372 @@
+package grouproto
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// told looks at what an honest member's client is told.
+func (h *hostile) told(n *node, e Event) {
+	if v := h.villainOf(n); v != nil || n.filter != nil {
+		return
+	}
+	switch e := e.(type) {
+	case MessageReceived:
+		m := e.Message
+		h.prior[n.name+messageName(m.ID)] = m.Via
+		h.mayBeTold(n, m)
+	case MessageReplaced:
+		h.replaced(n, e.Message)
+	case Warned:
+		h.justified(n, e)
+	}
+}
+
+func messageName(id MessageID) string { return fmt.Sprintf("%s/%d", id.Author.Text(), id.Number) }
+
+// mayBeTold checks that a message is of somebody who may speak, that nothing before it was passed over, and that it is
+// what an honest author wrote unless somebody else only vouches for it.
+func (h *hostile) mayBeTold(n *node, m StoredMessage) {
+	g := n.g
+	if g.st == nil {
+		return
+	}
+	author := m.ID.Author
+	_, present := g.st.Member(author)
+	_, left := g.st.Left(author)
+	gone, removed := g.st.Removed(author)
+	switch {
+	case !present && !left && !removed:
+		h.t.Errorf("%s was told a message of %s, who never was a member", n.name, h.nameOf(author))
+	case removed && m.ID.Number >= gone.Cut:
+		h.t.Errorf("%s was told message %d of %s, who was removed from %d on", n.name, m.ID.Number, h.nameOf(author), gone.Cut)
+	}
+	h.news = append(h.news, m.ID)
+	if a := h.nodeOf(author); a != nil && a.filter == nil && !m.Vouched {
+		if k, ok := loadKept(a.tx, 'm', author, m.ID.Number); !ok || k.id.Hash != m.ID.Hash {
+			h.t.Errorf("%s was told message %d of %s, who wrote something else, as confirmed", n.name, m.ID.Number, a.name)
+		}
+	}
+}
+
+// inOrder checks that no message was told with one before it passed over.
+func (h *hostile) inOrder(n *node) {
+	for _, id := range h.news {
+		c := n.g.chains[id.Author]
+		if id.Number == 0 || c == nil || c.missing(id.Number-1) || n.got[messageName(MessageID{Author: id.Author, Number: id.Number - 1})] > 0 {
+			continue
+		}
+		if why, _ := c.absentAt(id.Number - 1); why == 0 {
+			h.t.Errorf("%s was told message %d of %s; the one before was passed over", n.name, id.Number, h.nameOf(id.Author))
+		}
+	}
+	h.news = nil
+}
+
+// replaced checks that whoever gave a false copy was reported.
+func (h *hostile) replaced(n *node, m StoredMessage) {
+	via := h.prior[n.name+messageName(m.ID)]
+	if !slices.Contains(warnedOf(n, WarnDisputed), via) && h.present(n, via) {
+		h.t.Errorf("%s was given a false copy by %s and not warned", n.name, h.nameOf(via))
+	}
+	h.prior[n.name+messageName(m.ID)] = m.Via
+}
+
+func (h *hostile) present(n *node, k Key) bool {
+	_, ok := n.g.st.Member(k)
+	return ok
+}
+
+// justified checks that nobody is warned of an honest member without a reason.
+func (h *hostile) justified(n *node, w Warned) {
+	about := h.nodeOf(w.Member)
+	if about == nil || about.filter != nil {
+		return
+	}
+	switch w.Warning {
+	case WarnDisputed:
+		// What a villain has said twice or made up, honest members pass on; nobody can prove who did it.
+		return
+	case WarnLimit:
+		if h.restarts {
+			return // what paces questions is lost with the process
+		}
+	case WarnHello:
+		if h.stolen {
+			return // whoever holds a request can answer it with a wrong hello
+		}
+	}
+	h.t.Errorf("%s was warned of %s (%s)", n.name, about.name, h.eventText(w))
+}
+
+// bounds checks after each step that nothing grows beyond what is promised.
+func (h *hostile) bounds(n *node) {
+	g := n.g
+	if g == nil || n.filter != nil {
+		return
+	}
+	h.inOrder(n)
+	most := func(what string, is, most int) {
+		if is > most {
+			h.t.Errorf("%s keeps %d %s, more than %d", n.name, is, what, most)
+		}
+	}
+	most("offers", len(g.held), 16*MaxHeldOffers)
+	most("messages that wait", len(g.waiting), mostHeld)
+	most("wanted operations", len(g.wantOps), mostWantedOps)
+	most("odd digests", len(g.odd), mostOdd)
+	most("tips", len(g.main.tips), mostTips)
+	most("sweeps", len(g.main.sweeps), 64)
+	most("invitations", g.pendingInvites(), mostInvites)
+	most("repairs", len(g.asks), len(g.chains))
+	if g.st != nil && g.main.status != StatusJoining {
+		ever := 0
+		for i := range g.log.Len() {
+			if _, ok := g.log.At(i).Action.(*oplog.Add); ok {
+				ever++
+			}
+		}
+		most("members", len(g.peers), ever+1)
+		most("authors", len(g.chains), ever+1)
+	}
+	for _, c := range g.chains {
+		most("gaps", len(c.gaps), maxGaps+maxAbsent)
+		most("absences", len(c.absent), maxAbsent)
+		most("fixed hashes", len(c.fixed), maxFixed)
+		most("references", len(c.refs), maxRefs)
+	}
+	for _, p := range g.order {
+		most("connections of a pair", len(p.conns), mostConns)
+		most("delayed frames", p.delayed, mostDelayed)
+		most("unsent bodies", len(p.window), windowSize)
+		most("heads of a member", len(p.knows), mostPeerHeads)
+		most("frames for later", len(p.out), 1024)
+		most("failures", len(p.failed), mostFailed)
+		most("missing ranges", len(p.missing), 255)
+	}
+}
+
+// check is what has to hold in the end.
+func (h *hostile) check() {
+	var in []*node
+	for _, n := range h.honest() {
+		if n.g.Info().Status == StatusMember {
+			in = append(in, n)
+		}
+	}
+	in = h.together(in)
+	if len(in) == 0 {
+		return
+	}
+	h.agree(in...)
+	if h.probe.Failed() {
+		return
+	}
+	h.statuses(in)
+	h.connections(in)
+	h.arrived(in)
+	h.reports(in)
+	for _, n := range in {
+		before := n.g.StateHash()
+		n.load()
+		if n.g.StateHash() != before {
+			h.t.Errorf("%s is not what it was after a start", n.name)
+		}
+	}
+}
+
+// agree checks that all have the same log, and that nobody misses a message of an honest member.
+func (h *hostile) agree(nodes ...*node) {
+	for _, n := range nodes {
+		if n.g.StateHash() != nodes[0].g.StateHash() {
+			h.t.Errorf("%s and %s do not agree about the group", n.name, nodes[0].name)
+			continue
+		}
+		for _, a := range nodes {
+			if c := n.g.chains[a.g.self]; c != nil && len(c.gaps) > 0 {
+				h.t.Errorf("%s misses %v of %s", n.name, c.gaps, a.name)
+			}
+		}
+	}
+}
+
+// together leaves out honest members that nobody else can know of: whoever was to introduce them is a villain, or is
+// gone. All others have to be in one piece.
+func (h *hostile) together(in []*node) []*node {
+	var pieces [][]*node
+	seen := map[*node]bool{}
+	for _, n := range in {
+		if seen[n] {
+			continue
+		}
+		seen[n] = true
+		piece := []*node{n}
+		for i := 0; i < len(piece); i++ {
+			for _, o := range in {
+				if p := piece[i].g.peers[o.g.self]; !seen[o] && p != nil && p.healthy() {
+					seen[o] = true
+					piece = append(piece, o)
+				}
+			}
+		}
+		pieces = append(pieces, piece)
+	}
+	if len(pieces) < 2 {
+		return in
+	}
+	alone := func(piece []*node) int {
+		k := 0
+		for _, n := range piece {
+			if h.stranded(n) != "" {
+				k++
+			}
+		}
+		return len(piece) - k
+	}
+	whole := slices.MaxFunc(pieces, func(a, b []*node) int {
+		return cmp.Or(cmp.Compare(alone(a), alone(b)), cmp.Compare(len(a), len(b)))
+	})
+	for _, piece := range pieces {
+		if piece[0] != whole[0] && alone(piece) > 0 {
+			h.t.Errorf("%s are connected with none of %s", names(piece), names(whole))
+		}
+	}
+	return whole
+}
+
+// stranded tells why a member may be on its own.
+func (h *hostile) stranded(n *node) string {
+	for _, p := range n.g.present() {
+		if slices.ContainsFunc(p.conns, func(c *pairConn) bool { return c.deaf || c.broken }) && !p.healthy() {
+			return "its queues are gone, and so is everybody who could pass an offer on"
+		}
+	}
+	inviter := n.g.main.inviter
+	if inviter == (Key{}) {
+		return ""
+	}
+	if a := h.nodeOf(inviter); a == nil || a.filter != nil {
+		return "invited by a villain"
+	} else if !n.g.main.joinDone && (a.g.main.status != StatusMember || h.stranded(a) != "") {
+		return "its inviter is gone"
+	}
+	if p := n.g.peers[inviter]; !n.g.main.joinDone && p != nil && p.ended() {
+		return "its inviter is gone"
+	}
+	return ""
+}
+
+func names(nodes []*node) (out []string) {
+	for _, n := range nodes {
+		out = append(out, n.name)
+	}
+	return out
+}
+
+// statuses checks that every honest member knows whether it is one.
+func (h *hostile) statuses(in []*node) {
+	st := in[0].g.st
+	for _, n := range h.honest() {
+		_, present := st.Member(n.g.self)
+		switch status := n.g.Info().Status; {
+		case present && !st.Closed() && status != StatusMember && status != StatusGone:
+			h.t.Errorf("%s is a member and takes itself for %v", n.name, status)
+		case !present && status == StatusMember && h.stranded(n) == "":
+			h.t.Errorf("%s takes itself for a member and is none", n.name)
+		}
+	}
+}
+
+// connections checks that all pairs are connected.
+func (h *hostile) connections(in []*node) {
+	for _, n := range in {
+		for _, o := range in {
+			if o == n {
+				continue
+			}
+			p := n.g.peers[o.g.self]
+			switch {
+			case p == nil:
+				h.t.Errorf("%s does not know %s", n.name, o.name)
+			case !p.healthy():
+				h.t.Errorf("%s is not connected with %s: %v, next try %v", n.name, o.name, p.reason, p.retryAt.Sub(n.now()))
+			case p.paused == ReasonQuota:
+				h.t.Errorf("%s still waits for %s to read", n.name, o.name)
+			}
+		}
+		for _, p := range n.g.present() {
+			if !p.healthy() && p.reason == ReasonNone && p.offering() == nil && p.sendable() == nil {
+				h.t.Errorf("%s is not connected with %s and gives no reason", n.name, h.nameOf(p.key))
+			}
+		}
+	}
+}
+
+// arrived checks that everybody has the messages of all that are for it, and no others.
+func (h *hostile) arrived(in []*node) {
+	value, _, _ := in[0].g.st.Setting("history")
+	for _, author := range in {
+		st := &step{Group: author.g, env: author.env(author.tx)}
+		for number := range author.g.main.next {
+			k, ok := st.loadMessage(author.g.self, number)
+			if !ok {
+				h.t.Errorf("%s does not keep its message %d", author.name, number)
+				continue
+			}
+			for _, n := range in {
+				if n == author {
+					continue
+				}
+				m, _ := author.g.st.Member(n.g.self)
+				key := messageName(k.id)
+				got, must := n.got[key], author.g.log.Includes(k.message.Heads, m.Added) || string(value) == "all"
+				switch {
+				case must && got != 1, !must && got > 0 && len(value) == 0:
+					h.t.Errorf("%s was told message %d of %s %d times", n.name, number, author.name, got)
+				case got > 0 && n.texts[key] != string(k.message.Body):
+					h.t.Errorf("%s has another text of message %d of %s", n.name, number, author.name)
+				}
+			}
+		}
+	}
+}
+
+// reports checks that what can be noticed was told to everybody who could.
+func (h *hostile) reports(in []*node) {
+	log := in[0].g.log
+	for i := range log.Len() {
+		for j := range i {
+			a, b := log.At(j), log.At(i)
+			if a.Author != b.Author || log.InPast(a.ID(), b.ID()) || log.InPast(b.ID(), a.ID()) {
+				continue
+			}
+			author := h.nodeOf(a.Author)
+			for _, n := range in {
+				if author != nil && author.filter == nil {
+					h.t.Errorf("%s has written two operations side by side", author.name)
+				} else if n.g.self != a.Author && !slices.Contains(warnedOf(n, WarnEquivocation), a.Author) {
+					h.t.Errorf("%s was not warned of the equivocation of %s", n.name, h.nameOf(a.Author))
+				}
+			}
+		}
+	}
+	for _, n := range in {
+		n.tx.Scan([]byte{'v'}, nil, func(k, _ []byte) bool {
+			author, number := Key(k[1:33]), uint64(0)
+			number, _ = u64of(k[33:])
+			other, ok := loadKept(n.tx, 'v', author, number)
+			held, both := loadKept(n.tx, 'm', author, number)
+			switch {
+			case !ok || !both:
+			case other.via == author && held.via == author && !slices.Contains(warnedOf(n, WarnEquivocation), author):
+				h.t.Errorf("%s was not warned that %s said two things", n.name, h.nameOf(author))
+			case other.via != author && !slices.Contains(warnedOf(n, WarnDisputed), other.via) && held.id.Hash != other.id.Hash:
+				h.t.Errorf("%s was not warned of the false copy of %s", n.name, h.nameOf(other.via))
+			}
+			return true
+		})
+	}
+}

@@ -20,7 +20,9 @@ type heldSend struct {
 	body   []byte
 }
 
-func (m heldSend) send() conn.Send { return conn.Send{Body: m.body, Notify: m.Notify, Ref: m.Ref} }
+func (m heldSend) send() conn.Send {
+	return conn.Send{Body: m.body, Notify: m.Notify, Ref: m.Ref, NoReceipt: true}
+}
 
 func heldKey(id ConnectionID, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(recordKey(classHeld, string(id), ""), n)

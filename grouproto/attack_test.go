@@ -20,7 +20,7 @@ func strike(from, to *node, frames ...frame) {
 	for _, f := range frames {
 		b.add(encodeFrame(f), forSync)
 	}
-	to.step(Message{Conn: to.g.peers[from.g.self].ready().name, Body: b.body})
+	to.step(Message{Conn: to.g.peers[from.g.self].ready().name, Body: b.bytes()})
 }
 
 // warnedOf tells about whom a node was warned of something.
@@ -277,7 +277,7 @@ func bodyOf(frames ...frame) []byte {
 	for _, f := range frames {
 		b.add(encodeFrame(f), forSync)
 	}
-	return b.body
+	return b.bytes()
 }
 
 // An inviter that never answers keeps nobody waiting for ever, whatever expiry it wrote into the invitation.
@@ -477,13 +477,13 @@ func TestAttackFramesCutAnywhere(t *testing.T) {
 		for n := range whole {
 			var b bundle
 			b.add(whole[:n], forSync)
-			victim.step(Message{conn, b.body})
+			victim.step(Message{conn, b.bytes()})
 			damaged := bytes.Clone(whole)
 			damaged[n] = 0xff
 			b = bundle{}
 			b.add(damaged, forSync)
-			victim.step(Message{conn, b.body})
-			victim.step(Message{conn, b.body[:len(b.body)-1]})
+			victim.step(Message{conn, b.bytes()})
+			victim.step(Message{conn, b.bytes()[:len(b.bytes())-1]})
 		}
 		s.run(time.Minute)
 	}

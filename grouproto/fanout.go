@@ -127,27 +127,48 @@ func (s *step) flushPeer(p *peer) {
 		}
 	}
 	for s.mayFan(p, c) {
-		m, ok := s.loadMessage(s.self, p.next)
-		if !ok {
+		own := s.ownMessage(p.next)
+		if own == nil {
 			// Not kept any more: it was written more than the retention ago.
 			s.giveUp(p, Range{p.next, p.next}, ReasonExpired)
 			p.next++
 			p.sent = max(p.sent, p.next)
 			continue
 		}
-		f := encodeFrame(&msgFrame{m.message})
-		if !b.fits(f) {
+		if !b.fits(own.frame) {
 			s.handOver(p, c, &b)
 		}
 		if b.messages == 0 {
 			b.from = p.next
 		}
 		b.messages++
-		b.notify = b.notify || m.message.Flags&FlagNotify != 0
-		b.add(f, forMessages)
+		b.notify = b.notify || own.notify
+		b.add(own.frame, forMessages)
 		p.next++
 	}
 	s.handOver(p, c, &b)
+}
+
+// ownFrame is an own message as it goes to every member.
+type ownFrame struct {
+	frame  []byte
+	notify bool
+}
+
+// ownMessage returns an own message, nil if it is not kept any more. A step reads it once, for whomever it is.
+func (s *step) ownMessage(number uint64) *ownFrame {
+	if f, ok := s.own[number]; ok {
+		return f
+	}
+	var f *ownFrame
+	if m, ok := s.loadMessage(s.self, number); ok {
+		f = &ownFrame{frame: encodeFrame(&msgFrame{m.message}), notify: m.message.Flags&FlagNotify != 0}
+	}
+	if s.own == nil {
+		s.own = map[uint64]*ownFrame{}
+	}
+	s.own[number] = f
+	return f
 }
 
 // mayFan tells whether the next own message can be handed to a connection now.
@@ -158,35 +179,45 @@ func (s *step) mayFan(p *peer, c *pairConn) bool {
 
 // bundle is a body in the making.
 type bundle struct {
-	body     []byte
+	frames   [][]byte
+	size     int // of the body
 	purpose  purpose
-	frames   int
 	messages int    // own messages in it
 	from     uint64 // the first of them
 	notify   bool
 }
 
 func (b *bundle) fits(frame []byte) bool {
-	return len(b.body)+frameSize(frame) <= MaxFrames || b.frames == 0
+	return b.size+frameSize(frame) <= MaxFrames || len(b.frames) == 0
 }
 
 func (b *bundle) add(frame []byte, why purpose) {
-	b.body = wire.AppendStr16(b.body, frame)
-	if b.frames == 0 || why < b.purpose {
+	if len(b.frames) == 0 || why < b.purpose {
 		b.purpose = why
 	}
-	b.frames++
+	b.frames = append(b.frames, frame)
+	b.size += frameSize(frame)
+}
+
+func (b *bundle) bytes() []byte {
+	body := make([]byte, 0, b.size)
+	for _, f := range b.frames {
+		body = wire.AppendStr16(body, f)
+	}
+	return body
 }
 
 // handOver gives a bundle to the connection and begins an empty one.
 func (s *step) handOver(p *peer, c *pairConn, b *bundle) {
-	if b.frames == 0 {
+	if len(b.frames) == 0 {
 		return
 	}
 	s.main.ref++
-	body := b.body
-	if b.messages == 1 && b.frames == 1 {
-		body = s.shared(b.from, body)
+	var body []byte
+	if b.messages == 1 && len(b.frames) == 1 {
+		body = s.shared(b)
+	} else {
+		body = b.bytes()
 	}
 	if b.messages > 0 {
 		p.window = append(p.window, handed{ref: s.main.ref, conn: c.name, from: b.from, upTo: b.from + uint64(b.messages)})
@@ -196,15 +227,16 @@ func (s *step) handOver(p *peer, c *pairConn, b *bundle) {
 	*b = bundle{}
 }
 
-// shared returns one slice for all bodies that carry nothing but this message.
-func (s *step) shared(number uint64, body []byte) []byte {
+// shared returns one slice for all bodies that carry nothing but this one message.
+func (s *step) shared(b *bundle) []byte {
 	if s.bodies == nil {
 		s.bodies = map[uint64][]byte{}
 	}
-	if b, ok := s.bodies[number]; ok {
-		return b
+	body, ok := s.bodies[b.from]
+	if !ok {
+		body = b.bytes()
+		s.bodies[b.from] = body
 	}
-	s.bodies[number] = body
 	return body
 }
 

@@ -21,7 +21,7 @@ func (s *sim) inject(from, to *node, frames ...frame) {
 		b.add(encodeFrame(f), forSync)
 	}
 	s.refs++
-	from.sendOver(SendConn{Conn: c.name, Ref: 1<<40 + s.refs, Body: b.body})
+	from.sendOver(SendConn{Conn: c.name, Ref: 1<<40 + s.refs, Body: b.bytes()})
 }
 
 func warnings(n *node, w Warning) (about []Key) {

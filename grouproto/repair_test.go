@@ -111,7 +111,7 @@ func TestAuthorThatSaysTwoThingsIsReported(t *testing.T) {
 	m := &message{Number: 0, Heads: author.g.log.Heads(), Body: []byte("another thing")}
 	b := bundle{}
 	b.add(encodeFrame(&msgFrame{m}), forMessages)
-	author.sendOver(SendConn{Conn: author.g.peers[other.g.self].ready().name, Ref: 1 << 40, Body: b.body})
+	author.sendOver(SendConn{Conn: author.g.peers[other.g.self].ready().name, Ref: 1 << 40, Body: b.bytes()})
 	s.run(time.Minute)
 	if w := eventsOf[Warned](other); len(w) != 1 || w[0] != (Warned{WarnEquivocation, author.g.self}) {
 		t.Errorf("warned of %v", w)
@@ -318,7 +318,7 @@ func TestRolesDecideWhoMayDoWhat(t *testing.T) {
 	m := &message{Number: 0, Heads: b.g.log.Heads(), Body: []byte("I speak")}
 	bd := bundle{}
 	bd.add(encodeFrame(&msgFrame{m}), forMessages)
-	b.sendOver(SendConn{Conn: b.g.peers[a.g.self].ready().name, Ref: 1 << 40, Body: bd.body})
+	b.sendOver(SendConn{Conn: b.g.peers[a.g.self].ready().name, Ref: 1 << 40, Body: bd.bytes()})
 	s.run(time.Minute)
 	if len(a.got) != 0 {
 		t.Error("an observer was heard")

@@ -16,9 +16,10 @@ type step struct {
 	*Group
 	env    Env
 	out    []Effect
-	peersW map[*peer]bool    // to be written
-	chainW map[*chain]bool   // to be written
-	bodies map[uint64][]byte // bodies with one own message and nothing else, shared by the fan-out
+	peersW map[*peer]bool       // to be written
+	chainW map[*chain]bool      // to be written
+	bodies map[uint64][]byte    // bodies with one own message and nothing else, shared by the fan-out
+	own    map[uint64]*ownFrame // own messages that were read, by number
 }
 
 func (s *step) do(e Effect)    { s.out = append(s.out, e) }

@@ -180,10 +180,10 @@ func TestRemovedMemberCannotReadOn(t *testing.T) {
 	m := &message{Number: gone.g.main.next, Heads: gone.g.log.Heads(), Body: []byte("I am still here")}
 	body := bundle{}
 	body.add(encodeFrame(&msgFrame{m}), forMessages)
-	gone.sendOver(SendConn{Conn: c.name, Ref: 1 << 40, Body: body.body})
+	gone.sendOver(SendConn{Conn: c.name, Ref: 1 << 40, Body: body.bytes()})
 	body = bundle{}
 	body.add(encodeFrame(&wantFrame{Messages: []wantEntry{{rest[0].g.self, Range{0, 5}}}}), forSync)
-	gone.sendOver(SendConn{Conn: c.name, Ref: 1<<40 + 1, Body: body.body})
+	gone.sendOver(SendConn{Conn: c.name, Ref: 1<<40 + 1, Body: body.bytes()})
 	s.run(time.Hour)
 	if len(rest[1].got) != 2 || len(gone.got) != 1 {
 		t.Errorf("m1 has %d messages, the removed member %d", len(rest[1].got), len(gone.got))

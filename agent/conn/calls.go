@@ -65,7 +65,7 @@ func (s *step) queueMessage(in Send) *Error {
 	case q.queued >= MaxOutbox:
 		return refuse(CodeBusy, "too many messages wait")
 	}
-	out := outgoing{kind: kindClient, notify: in.Notify, ref: in.Ref}
+	out := outgoing{kind: kindClient, notify: in.Notify, ref: in.Ref, forgotten: in.NoReceipt}
 	m, err := s.enqueue(q, out, envelope.MessageLength(s.pq, s.agent), func(number int64, previous []byte) plaintext {
 		head := envelope.Numbered{Number: number, Previous: previous, Content: envelope.ClientMessage{}}
 		return plaintext{head.Append(nil), in.Body}

@@ -76,7 +76,9 @@ type Conn struct {
 
 	heads  map[uint8]*outgoing // by slot of the send queue: oldest message, if it was looked up
 	issued map[Op]bool         // operations under way; not stored
-	wake   time.Time
+
+	oldestSent time.Time // when the message with the number sentFrom was sent, if known and remembered; not stored
+	wake       time.Time
 }
 
 func newConn(id ID) *Conn {

@@ -155,13 +155,26 @@ func (s *step) rememberSent(m *outgoing, hash [32]byte) {
 // forgetSent forgets sent messages that are too old for a receipt. Every message has a number, but only those of the
 // client, as long as there was no receipt, are kept.
 func (s *step) forgetSent() {
-	for range cleanup {
-		old := s.sentByNumber(s.sentFrom)
-		if s.sentFrom >= s.sentID || old != nil && s.now.Sub(old.created) < historyExpiry {
-			return
+	for n := 0; n < cleanup && s.sentFrom < s.sentID; n++ {
+		if s.oldestSent.IsZero() {
+			if old := s.sentByNumber(s.sentFrom); old != nil {
+				s.oldestSent = old.created
+			}
 		}
-		s.env.Tx.Delete(sentName(s.sentFrom))
-		s.sentFrom++
+		if !s.oldestSent.IsZero() {
+			if s.now.Sub(s.oldestSent) < historyExpiry {
+				return
+			}
+			s.env.Tx.Delete(sentName(s.sentFrom))
+		}
+		s.sentFrom, s.oldestSent = s.sentFrom+1, time.Time{}
+	}
+}
+
+// skipSent passes a message that is not remembered, if nothing older is.
+func (s *step) skipSent() {
+	if s.sentFrom == s.sentID {
+		s.sentFrom, s.oldestSent = s.sentID+1, time.Time{}
 	}
 }
 

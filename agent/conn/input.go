@@ -50,6 +50,8 @@ type Send struct {
 	Body   []byte
 	Notify bool   // ask for a push notification
 	Ref    string // given back with Queued, Sent, SendFailed and SendWarning; up to 255 bytes
+	// NoReceipt says that a receipt of the peer would mean nothing: then nothing is kept to recognise it.
+	NoReceipt bool
 }
 
 // AckMessage tells that the client has finished with a Message or Receipts event: the relay may forget it and deliver the

@@ -49,6 +49,8 @@ type outgoing struct {
 	signed bool   // sent with authorization nevertheless, see confirmationRefused
 
 	retry retry
+
+	forgotten bool // no receipt is expected; not stored
 }
 
 const outgoingFormat = 1
@@ -160,10 +162,17 @@ func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(numbe
 	s.sentHash = hash[:]
 	if m.kind == kindClient {
 		m.body = s.env.Bodies.Add(p.body)
-		s.rememberSent(&m, hash)
 	}
 	s.forgetSent()
+	if m.kind == kindClient && !m.forgotten {
+		s.rememberSent(&m, hash)
+	} else {
+		s.skipSent()
+	}
 	s.keep(q, &m)
+	if q.queued == 0 {
+		s.heads[q.slot] = &m
+	}
 	q.queued++
 	return &m, nil
 }

@@ -62,16 +62,21 @@ func (tx *Tx) DeleteOwner(o Owner) {
 	}
 	tx.exec("delete records", deleteRecords, n)
 	tx.exec("delete owner", deleteOwner, n)
-	delete(tx.owners, o)
+	delete(tx.store.owners, o)
 	tx.index.forget(n)
 }
 
 func (tx *Tx) ownerNumber(o Owner) (n uint64, ok bool) {
-	if n, ok = tx.owners[o]; ok {
-		return n, true
-	}
 	if tx.dead() {
 		return 0, false
+	}
+	if tx.writable {
+		n, ok = tx.store.owners[o]
+	} else {
+		n, ok = tx.owners[o]
+	}
+	if ok {
+		return n, true
 	}
 	tag := tx.store.seals.owner.tag([]byte{byte(o.Kind)}, []byte(o.ID))
 	if !tx.row("find owner", getOwner, []any{o.Kind, tag}, &n) {
@@ -82,10 +87,17 @@ func (tx *Tx) ownerNumber(o Owner) (n uint64, ok bool) {
 }
 
 func (tx *Tx) remember(o Owner, n uint64) {
-	if tx.owners == nil {
-		tx.owners = map[Owner]uint64{}
+	if !tx.writable {
+		if tx.owners == nil {
+			tx.owners = map[Owner]uint64{}
+		}
+		tx.owners[o] = n
+		return
 	}
-	tx.owners[o] = n
+	if len(tx.store.owners) >= maxOwners {
+		clear(tx.store.owners)
+	}
+	tx.store.owners[o] = n
 }
 
 func (tx *Tx) makeOwner(o Owner) (n uint64, ok bool) {
@@ -107,6 +119,7 @@ func (tx *Tx) makeOwner(o Owner) (n uint64, ok bool) {
 		return 0, false
 	}
 	tx.remember(o, uint64(id))
+	tx.made = append(tx.made, o)
 	return uint64(id), true
 }
 
@@ -116,6 +129,9 @@ type records struct {
 	tx    *Tx
 	owner Owner
 }
+
+// maxOwners bounds how many owners' numbers are remembered; above it all are looked up again by need.
+const maxOwners = 100_000
 
 func class(key []byte) int {
 	if len(key) == 0 {

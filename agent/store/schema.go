@@ -95,8 +95,8 @@ const (
 	listRecords
 	getBody
 	putBody
+	countBody
 	useBody
-	releaseBody
 	dropBody
 	putEvent
 	listEvents
@@ -126,10 +126,10 @@ var queries = [numStatements]string{
 	deleteRecords: "DELETE FROM record WHERE owner = ?",
 	listRecords:   "SELECT tag, name FROM record WHERE owner = ? AND class = ?",
 	getBody:       "SELECT sealed FROM body WHERE ref = ?",
-	putBody:       "INSERT INTO body (ref, uses, sealed) VALUES (?, 1, ?)",
-	useBody:       "UPDATE body SET uses = uses + 1 WHERE ref = ?",
-	releaseBody:   "UPDATE body SET uses = uses - 1 WHERE ref = ?",
-	dropBody:      "DELETE FROM body WHERE ref = ? AND uses <= 0",
+	putBody:       "INSERT INTO body (ref, uses, sealed) VALUES (?, ?, ?)",
+	countBody:     "SELECT uses FROM body WHERE ref = ?",
+	useBody:       "UPDATE body SET uses = ? WHERE ref = ?",
+	dropBody:      "DELETE FROM body WHERE ref = ?",
 	putEvent:      "INSERT INTO event (seq, sealed) VALUES (?, ?)",
 	listEvents:    "SELECT seq, sealed FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
 	dropEvents:    "DELETE FROM event WHERE seq <= ?",

@@ -80,8 +80,9 @@ type Store struct {
 	read    *sql.DB      // a pool of read-only connections, guarded by reading
 
 	seals      *seals
-	statements *statements // prepared on conn
-	index      *index      // owned by the writer's transaction
+	statements *statements      // prepared on conn
+	index      *index           // owned by the writer's transaction
+	owners     map[Owner]uint64 // numbers that are known, owned by the writer's transaction
 	options    Options
 	commits    int
 	open       bool // a write transaction is open
@@ -101,7 +102,7 @@ func Open(o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{unlock: unlock, index: newIndex(), options: o}
+	s := &Store{unlock: unlock, index: newIndex(), owners: map[Owner]uint64{}, options: o}
 	defer func() {
 		if err != nil {
 			_ = s.Close()

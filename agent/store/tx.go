@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
@@ -14,7 +13,9 @@ type Tx struct {
 	store    *Store
 	on       runner
 	index    *index
-	owners   map[Owner]uint64 // numbers that this transaction looked up
+	owners   map[Owner]uint64 // numbers that a reader looked up
+	made     []Owner          // that this transaction gave a number
+	bodies   bodyUses
 	writable bool
 	changed  bool // something was written
 	err      error
@@ -127,6 +128,7 @@ func (tx *Tx) Commit() error {
 		return ErrClosed
 	}
 	o := &tx.store.options
+	tx.writeBodies()
 	if tx.err == nil && tx.changed && o.BeforeCommit != nil {
 		tx.fail("commit", o.BeforeCommit())
 	}
@@ -159,6 +161,9 @@ func (tx *Tx) Rollback() {
 	tx.done = true
 	tx.store.open = false
 	tx.index.dropped()
+	for _, o := range tx.made {
+		delete(tx.store.owners, o)
+	}
 	// SQLite has already rolled back after some errors, a full disk among them; then this one says so.
 	_, _ = tx.store.conn.ExecContext(context.Background(), "ROLLBACK")
 }
@@ -276,57 +281,6 @@ func (tx *Tx) Cursors() map[string]uint64 {
 
 // number is a row number as associated data.
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-
-// errUnknownBody reports the use of a body that is not stored: a core released it too often.
-var errUnknownBody = errors.New("body is not stored")
-
-// Bodies returns the message bodies of the store as agent/conn uses them: each content is stored once and counted.
-func (tx *Tx) Bodies() *Bodies { return &Bodies{tx: tx} }
-
-// Bodies are message bodies that wait in one or many outboxes, within a transaction.
-type Bodies struct{ tx *Tx }
-
-// Add stores a body, or counts one use more, and returns its reference.
-func (b *Bodies) Add(body []byte) (ref []byte) {
-	tx := b.tx
-	if tx.dead() {
-		return nil
-	}
-	c := tx.store.seals.body
-	ref = c.tag(nil, body)
-	if res := tx.exec("use body", useBody, ref); res == nil || affected(res) > 0 {
-		return ref
-	}
-	sealed, err := c.seal(ref, body)
-	if err != nil {
-		tx.fail("store body", err)
-		return ref
-	}
-	tx.exec("store body", putBody, ref, sealed)
-	return ref
-}
-
-// Get returns a body; a reference that is not stored fails the transaction.
-func (b *Bodies) Get(ref []byte) []byte {
-	tx := b.tx
-	var sealed []byte
-	if !tx.row("read body", getBody, []any{ref}, &sealed) {
-		tx.fail("read body", errUnknownBody)
-		return nil
-	}
-	body, err := tx.store.seals.body.open(ref, sealed)
-	tx.fail("read body", err)
-	return body
-}
-
-// Release takes one use back and removes the body after the last.
-func (b *Bodies) Release(ref []byte) {
-	tx := b.tx
-	if res := tx.exec("release body", releaseBody, ref); res != nil && affected(res) == 0 {
-		tx.fail("release body", errUnknownBody)
-	}
-	tx.exec("drop body", dropBody, ref)
-}
 
 func affected(r sql.Result) int64 {
 	n, err := r.RowsAffected()

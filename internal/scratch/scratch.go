@@ -20,6 +20,9 @@ func Get() *[]byte { return pool.Get().(*[]byte) }
 
 // Put takes a buffer back and clears all of it. Nobody may use it, or a part of it, afterwards.
 func Put(b *[]byte) {
+	if cap(*b) < Size {
+		return // somebody has put another slice into it
+	}
 	clear((*b)[:cap(*b)])
 	*b = (*b)[:0]
 	pool.Put(b)

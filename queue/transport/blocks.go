@@ -51,9 +51,9 @@ func (c *chain) seal(dst, payload []byte) []byte {
 	return block
 }
 
-// open returns the padded payload of a block.
-func (c *chain) open(block []byte) ([]byte, error) {
+// open appends the padded payload of a block.
+func (c *chain) open(dst, block []byte) ([]byte, error) {
 	key, nonce := c.next()
 	defer key.Clear()
-	return box.Open(nil, &key, nonce[:], block)
+	return box.Open(dst, &key, nonce[:], block)
 }

@@ -6,6 +6,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -109,23 +110,26 @@ func (c *Conn) ReadBlock() ([]byte, error) {
 	if err := readBlock(c.tls, c.first[:]); err != nil {
 		return nil, err
 	}
-	block := make([]byte, BlockSize)
+	b := scratch.Get()
+	defer scratch.Put(b)
+	block := (*b)[:BlockSize]
 	block[0] = c.first[0]
 	if err := readBlock(c.tls, block[1:]); err != nil {
 		return nil, err
 	}
 	if c.read != nil {
-		opened, err := c.read.open(block)
-		if err != nil {
+		opened := scratch.Get()
+		defer scratch.Put(opened)
+		var err error
+		if block, err = c.read.open(*opened, block); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrBlock, err)
 		}
-		block = opened
 	}
 	payload, err := wire.Unpad(block)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBlock, err)
 	}
-	return payload, nil
+	return bytes.Clone(payload), nil // most are far smaller than a block
 }
 
 // WriteBlock sends one block. ErrTooLarge if payload is longer than MaxPayload; nothing is sent then.

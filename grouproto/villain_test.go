@@ -179,7 +179,7 @@ func (v *villain) changed(body []byte) []byte {
 			b.add(f, forSync)
 		}
 	}
-	return b.body
+	return b.bytes()
 }
 
 // change makes a frame a lie.
@@ -363,12 +363,12 @@ func (v *villain) say(to *node, frames ...frame) {
 	for _, f := range frames {
 		raw := encodeFrame(f)
 		if !b.fits(raw) {
-			v.sayRaw(to, b.body)
+			v.sayRaw(to, b.bytes())
 			b = bundle{}
 		}
 		b.add(raw, forSync)
 	}
-	v.sayRaw(to, b.body)
+	v.sayRaw(to, b.bytes())
 }
 
 func (v *villain) sayRaw(to *node, body []byte) {

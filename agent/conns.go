@@ -248,7 +248,7 @@ func failed(err *conn.Error) *Failed {
 // read in the event log is not reported again.
 func (t *turn) message(e *connEntry, m conn.Message) {
 	if frame, ok := groupFrame(m.Body); ok {
-		t.contactFrame(e, frame)
+		t.contactFrame(e.id, frame)
 		t.ackConn(e, m.ID)
 		return
 	}

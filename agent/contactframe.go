@@ -54,10 +54,11 @@ type tokenRecord struct {
 	At   time.Time `json:"at"`
 }
 
-// contactFrame handles a group frame from a contact: an invitation, or the answer to one.
-func (t *turn) contactFrame(e *connEntry, frame []byte) {
-	if inv, err := grouproto.ParseInvitation(string(e.id), frame); err == nil {
-		t.invited(e, inv)
+// contactFrame handles a group frame from a contact: an invitation, or the answer to one. What a member of another group
+// sends over the pair connection is one as well; its contact is then a pairContact.
+func (t *turn) contactFrame(contact ConnectionID, frame []byte) {
+	if inv, err := grouproto.ParseInvitation(string(contact), frame); err == nil {
+		t.invited(contact, inv)
 		return
 	}
 	name, _, err := grouproto.ContactFrameGroup(frame)
@@ -66,21 +67,24 @@ func (t *turn) contactFrame(e *connEntry, frame []byte) {
 		return
 	}
 	for _, id := range t.findGroups(name) {
-		t.groupInput(id, grouproto.ContactFrame{Contact: string(e.id), Frame: frame})
+		t.groupInput(id, grouproto.ContactFrame{Contact: string(contact), Frame: frame})
 	}
 }
 
 // invited keeps an invitation and reports it; the same one again is not reported again.
-func (t *turn) invited(e *connEntry, inv grouproto.Invitation) {
-	token := recordKey(classToken, string(e.id), string(inv.Token[:]))
+func (t *turn) invited(contact ConnectionID, inv grouproto.Invitation) {
+	token := recordKey(classToken, string(contact), string(inv.Token[:]))
 	if t.get(token, &tokenRecord{}) {
 		return
 	}
-	t.limitInvitations(e.id)
+	t.limitInvitations(contact)
 	known := tokenRecord{Name: t.randomName(), At: t.now}
 	t.put(token, known)
-	t.put(recordKey(classInvitation, known.Name), invitationRecord{Contact: e.id, Frame: inv.Frame})
-	t.report(connectionEntity(e.id), &GroupInvitation{
+	t.put(recordKey(classInvitation, known.Name), invitationRecord{Contact: contact, Frame: inv.Frame})
+	entity, group, member := inviterOf(contact)
+	t.report(entity, &GroupInvitation{
+		Group:      group,
+		Member:     member,
 		Invitation: known.Name,
 		Inviter:    memberID(inv.Inviter),
 		Members:    int(inv.Members),
@@ -139,6 +143,10 @@ func (t *turn) dropInvitations(contact ConnectionID) {
 
 // sendContact sends a group frame over a client's connection. If that is gone, the other end cannot be told anyway.
 func (t *turn) sendContact(id ConnectionID, frame []byte) {
+	if g, member, ok := pairOf(id); ok {
+		t.groupInput(g, grouproto.SendLetter{To: member, Frame: frame})
+		return
+	}
 	e, err := t.conn(id)
 	if err == nil {
 		err = t.stepConn(e, conn.Send{Body: appendGroupFrame(frame), Notify: true, Ref: internalRef})

@@ -31,6 +31,8 @@ var (
 	// ErrMember reports an invitation to a group that one is in, or about to be in, already. The inviter was told that the
 	// invitation is refused.
 	ErrMember = errors.New("already a member of the group")
+	// ErrUnreachable reports an invitation by a member of another group with whom there is no connection any more.
+	ErrUnreachable = errors.New("the connection that the invitation came over is gone")
 	// ErrNotYours reports a connection that belongs to a group: it is no contact, and not for clients.
 	ErrNotYours = errors.New("connection belongs to a group")
 	// ErrReserved reports a body that starts with the bytes by which agents recognise group frames.

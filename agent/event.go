@@ -128,13 +128,16 @@ type (
 
 // Events of groups (docs/groups.md, "Commands and events").
 type (
-	// GroupInvitation (GINV): a contact invites to a group. Answer with GroupJoin or GroupReject. Entity is the contact.
+	// GroupInvitation (GINV): a contact, or a member of a group that was forked, invites to a group. Answer with GroupJoin
+	// or GroupReject. Entity is the contact, or the group that was forked.
 	GroupInvitation struct {
 		Invitation string    `json:"invitation"`
 		Inviter    MemberID  `json:"inviter"`
 		Members    int       `json:"members"` // as the inviter says
 		Info       []byte    `json:"info,omitempty"`
 		Expires    time.Time `json:"expires"`
+		Group      GroupID   `json:"group,omitempty"`  // the group that was forked
+		Member     MemberID  `json:"member,omitempty"` // who made the fork, by its key in that group
 	}
 	// MemberConnected (GCON): the connection with a member works.
 	MemberConnected struct {

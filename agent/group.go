@@ -102,6 +102,9 @@ func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (
 			if err != nil {
 				return "", err
 			}
+			if !t.reaches(ConnectionID(inv.Contact)) {
+				return "", ErrUnreachable
+			}
 			if t.inGroup(inv.Group) {
 				t.refuseInvitation(invitation, inv)
 				return "", nil // kept for repeats like the name of a group

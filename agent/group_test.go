@@ -423,11 +423,11 @@ func TestManyInvitations(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		tn.invited(e, inv) // the same again
+		tn.invited(e.id, inv) // the same again
 		for i := range maxInvitations {
 			inv.Token = grouproto.Token{byte(i), 1}
 			tn.now = tn.now.Add(1)
-			tn.invited(e, inv)
+			tn.invited(e.id, inv)
 		}
 		return nil
 	}))

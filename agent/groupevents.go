@@ -21,6 +21,8 @@ func (t *turn) groupNotice(g *groupEntry, event grouproto.Event) {
 			Payload:   ev.Payload,
 			Permitted: ev.Permitted,
 		})
+	case grouproto.Letter:
+		t.contactFrame(pairContact(g.id, ev.From), ev.Frame)
 	case grouproto.MemberLeft:
 		t.directInput(directconn.PeerGone{Peer: directPeer(g.id, ev.Member)})
 	case grouproto.MemberRemoved:

@@ -143,6 +143,9 @@ func parseToken(text string) (token grouproto.Token, err error) {
 // forgetGroup removes everything about a group that has ended. Its connections are gone already.
 func (t *turn) forgetGroup(g *groupEntry) {
 	name := g.core.ID()
+	for _, m := range g.core.Members(t.groupEnv(g.id).Tx) {
+		t.dropInvitations(pairContact(g.id, m.Key))
+	}
 	t.tx.DeleteOwner(groupOwner(g.id))
 	t.drop(recordKey(classGroup, string(g.id)))
 	t.drop(recordKey(classGroupName, string(name[:]), string(g.id)))

@@ -261,6 +261,7 @@ func (s *step) dropAll(p *peer) {
 		s.dropConn(p, c)
 	}
 	p.out = nil
+	s.dropWaiting(p, func(Tag) bool { return true })
 }
 
 func (g *Group) wakeEndings(w *wake) {

@@ -12,7 +12,7 @@ type Counts struct {
 	Forwarded     int // G_MEM_INV
 	Operations    int // G_OPS otherwise
 	Reports       int // G_CON, G_DONE
-	Direct        int // G_DINV, G_DREJ
+	Direct        int // G_DINV, G_DREJ; G_INV, G_ACC, G_REJ of other groups over pairs of this one
 	Copies        int // G_FWD, G_NONE
 	Sync          int // G_SYNC, G_WANT, G_NEED
 	Receipts      int // G_RCVD

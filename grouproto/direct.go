@@ -11,8 +11,8 @@ import (
 // mostDirect is how many frames of package directconn wait for a member at a time.
 const mostDirect = 16
 
-// directOut is a frame of package directconn on its way to a member. Nothing else finds it again if it is lost, so it is
-// kept until a relay has it: over the next connection it goes once more.
+// directOut is a frame on its way to a member that nothing else finds again if it is lost: of package directconn, or
+// about another group (letter.go). It is kept until a relay has it: over the next connection it goes once more.
 type directOut struct {
 	frame directFrame
 	ref   Ref // of the body that carries it; 0: not handed over
@@ -29,7 +29,7 @@ func (g *Group) MayAsk(k Key) error {
 		return ErrUnknown
 	case !g.st.Has(g.self, oplog.PermDirect):
 		return ErrNotPermitted
-	case len(p.direct) >= mostDirect:
+	case p.waitingFor(Tag.direct) >= mostDirect:
 		return ErrNotConnected
 	}
 	return nil
@@ -53,9 +53,9 @@ func (s *step) sendDirect(in SendDirect) (Done, error) {
 	}
 }
 
-// mayDirect tells whether a frame of package directconn can be handed to a connection now.
+// mayDirect tells whether something that waits in direct can be handed to a connection now.
 func (p *peer) mayDirect(c *pairConn) bool {
-	return c.state == connReady && !p.ended() && slices.ContainsFunc(p.direct, func(d directOut) bool { return d.ref == 0 })
+	return slices.ContainsFunc(p.direct, func(d directOut) bool { return d.may(p, c) })
 }
 
 // directSent notes that a relay has a body, or that it was given up.
@@ -76,11 +76,16 @@ func (s *step) directAgain(p *peer, conn string) {
 	}
 }
 
-// dropDirect drops what waits for somebody who is gone.
-func (s *step) dropDirect(p *peer) {
-	if len(p.direct) > 0 {
-		p.direct = nil
-		s.putDirect(p)
+// dropDirect drops what package directconn has for somebody who is not present any more. What is about another group
+// stays for the grace.
+func (s *step) dropDirect(p *peer) { s.dropWaiting(p, Tag.direct) }
+
+func (s *step) dropWaiting(p *peer, which func(Tag) bool) {
+	if n := len(p.direct); n > 0 {
+		p.direct = slices.DeleteFunc(p.direct, func(d directOut) bool { return which(d.frame.Tag) })
+		if len(p.direct) < n {
+			s.putDirect(p)
+		}
 	}
 }
 

@@ -132,6 +132,12 @@ type (
 	AskEnded struct{ Reason Reason }
 	// Knocking says that no member passes offers on and the group is asked for a way in at the address of Member. GSTATE.
 	Knocking struct{ Member Key }
+	// Letter is a frame of another group (G_INV, G_ACC, G_REJ) that a member sent over the pair connection. It counts
+	// like one from a contact.
+	Letter struct {
+		From  Key
+		Frame []byte
+	}
 	// Warned is something a person should know. GWARN.
 	Warned struct {
 		Warning Warning
@@ -208,6 +214,7 @@ func (MemberPaused) event()       {}
 func (MemberResumed) event()      {}
 func (CaughtUp) event()           {}
 func (DirectFrame) event()        {}
+func (Letter) event()             {}
 func (Warned) event()             {}
 func (JoinRequested) event()      {}
 func (Asking) event()             {}

@@ -116,7 +116,7 @@ func (s *step) flushPeer(p *peer) {
 	}
 	p.out = nil
 	for i := range p.direct {
-		if d := &p.direct[i]; d.ref == 0 && p.mayDirect(c) {
+		if d := &p.direct[i]; d.may(p, c) {
 			f := encodeFrame(&d.frame)
 			if !b.fits(f) {
 				s.handOver(p, c, &b)

@@ -150,6 +150,12 @@ type (
 		Door   string
 		Reason Reason
 	}
+	// SendLetter sends a frame of another group (G_INV, G_ACC, G_REJ) to a member over the pair connection, also within
+	// the grace. It is no command: MayWrite tells before whether it can be done, and if it cannot it is dropped.
+	SendLetter struct {
+		To    Key
+		Frame []byte
+	}
 	// Tick lets time pass; it is wanted at NextWake and harmless at any other time.
 	Tick struct{}
 )
@@ -178,6 +184,7 @@ func (Failed) input()       {}
 func (Up) input()           {}
 func (Down) input()         {}
 func (ContactFrame) input() {}
+func (SendLetter) input()   {}
 func (Tick) input()         {}
 
 func (Publish) input()       {}

@@ -122,8 +122,8 @@ type invite struct {
 	member  Key // once accepted
 }
 
-// mostInvites is how many invitations may wait for their answer.
-const mostInvites = 256
+// mostInvites is how many invitations may wait for their answer: as many as a fork of the largest group makes.
+const mostInvites = MaxMembers
 
 // mayInvite tells why somebody cannot be invited; nil if it can.
 func (s *step) mayInvite(in Invite) error {

@@ -118,7 +118,7 @@ type peer struct {
 	endedAt   time.Time // not present since; zero: present
 	goneTold  bool      // it was sent the operation that ended its presence
 
-	direct []directOut // not with a relay yet; stored under x
+	direct []directOut // and frames about other groups: not with a relay yet; stored under x
 
 	// Not stored.
 	pairKept  [32]byte  // hash of the record p as last written
@@ -131,6 +131,8 @@ type peer struct {
 	relays    bucket    // offers and G_NEED that it wants passed on
 	copies    bucket    // bytes of G_FWD to it
 	asks      bucket    // frames of package directconn that it sends
+	invites   bucket    // G_INV of other groups that it sends
+	answers   bucket    // and answers to such
 	unheard   int       // G_WANT, G_SYNC and G_NEED to it since something came from it
 	askedAt   time.Time // the last of these
 	warned    time.Time

@@ -77,6 +77,10 @@ func (s *step) frame(p *peer, b []byte) {
 		s.tellGone(p)
 		return
 	}
+	if d.tag.aboutOther() {
+		s.letterCame(p, d.tag, b)
+		return
+	}
 	if d.tag == TagMsg || d.tag == TagOps || d.tag == TagMemInv {
 		if p.delayed > 0 || !p.frames.take(s.env.Now, 1, peerBurst, peerRate) {
 			s.delay(p, b)

@@ -29,7 +29,7 @@ import (
 //	h initiator · responder an offer to be passed on
 //	w u64                  a message whose heads are not known yet
 //	k member               a card
-//	x member               frames of package directconn that no relay has yet
+//	x member               frames of package directconn, or about other groups, that no relay has yet
 //	L                      the own address and when to knock (linkRecord)
 //	D name                 a door
 //	R request              a request at the own address that waits for the client

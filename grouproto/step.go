@@ -130,6 +130,8 @@ func (s *step) take(in Input) {
 		s.answer(s.repair(in))
 	case SendDirect:
 		s.answer(s.sendDirect(in))
+	case SendLetter:
+		s.sendLetter(in)
 	case ContactFrame:
 		s.contactFrame(in)
 	case LinkReady:

@@ -53,6 +53,8 @@ const (
 	onEnded                     // within the grace: a member, or oneself, is not present any more, or the group is closed
 	onRequest                   // info of a request at a member's address
 	onDoor                      // door between two members, one of which knocked
+
+	onPair = onJoining | onReady | onEnded // any pair connection whose hellos were good
 )
 
 // frame is one decoded frame: a pointer to one of the frame types below.
@@ -73,11 +75,11 @@ type frameRow struct {
 
 // table is the group protocol's wire format. Bytes behind the known fields are ignored and counted, as are unknown tags.
 var table = [...]frameRow{
-	{TagInv, "G_INV", "contact connection, inviter → invited",
-		"groupId · inviter key · token 16 · i64 expiry · vrange · u32 members · str16 info", onContact, readInv},
-	{TagAcc, "G_ACC", "contact connection, invited → inviter",
-		"groupId · token 16 · new member key · str16 card · offer", onContact, readAcc},
-	{TagRej, "G_REJ", "contact connection, invited → inviter", "groupId · token 16", onContact, readRej},
+	{TagInv, "G_INV", "contact connection, or pair connection of another group, inviter → invited",
+		"groupId · inviter key · token 16 · i64 expiry · vrange · u32 members · str16 info", onContact | onPair, readInv},
+	{TagAcc, "G_ACC", "the same connection, invited → inviter",
+		"groupId · token 16 · new member key · str16 card · offer", onContact | onPair, readAcc},
+	{TagRej, "G_REJ", "the same connection, invited → inviter", "groupId · token 16", onContact | onPair, readRej},
 	{TagHello, "G_HELLO", "info of both confirmations; first after a ratchet re-synchronisation",
 		"groupId · own key · peer's key · u32 attempt · vrange · list8 head · digest 32 · str16 card · signature 64",
 		onInfo, nil},

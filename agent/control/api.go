@@ -25,6 +25,7 @@ type API interface {
 
 	GroupNew(context.Context, agent.GroupOptions) (agent.GroupID, error)
 	GroupAdd(context.Context, agent.GroupID, agent.ConnectionID, agent.AddOptions) (invitation string, err error)
+	GroupFork(context.Context, agent.GroupID, agent.ForkOptions) (agent.Fork, error)
 	GroupUninvite(ctx context.Context, g agent.GroupID, invitation string) error
 	GroupJoin(ctx context.Context, invitation string, card []byte) (agent.GroupID, error)
 	GroupReject(ctx context.Context, invitation string) error

@@ -110,6 +110,13 @@ func (c *Client) GroupNew(ctx context.Context, o agent.GroupOptions) (agent.Grou
 	return e.Group(), err
 }
 
+// GroupFork implements API.
+func (c *Client) GroupFork(ctx context.Context, g agent.GroupID, o agent.ForkOptions) (agent.Fork, error) {
+	p := groupForkParams{Key: o.Key, Options: forkSettings{o.Members, o.Without, o.Role, o.Info, o.Policy, o.Settings, o.Card}}
+	e, answer, err := call[forkAnswer](ctx, c, "GFORK", g.Entity(), p)
+	return agent.Fork{Group: e.Group(), Invitations: answer.Fork.Invitations, Unreachable: answer.Fork.Unreachable}, err
+}
+
 // GroupAdd implements API.
 func (c *Client) GroupAdd(ctx context.Context, g agent.GroupID, contact agent.ConnectionID, o agent.AddOptions) (string, error) {
 	if o.Role == "" {

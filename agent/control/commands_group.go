@@ -13,6 +13,23 @@ type groupSettings struct {
 	Card     []byte            `json:"card,omitempty"`
 }
 
+// forkSettings is the body of GFORK.
+type forkSettings struct {
+	Members  []agent.MemberID  `json:"members,omitempty"`
+	Without  []agent.MemberID  `json:"without,omitempty"`
+	Role     string            `json:"role,omitempty"`
+	Info     []byte            `json:"info,omitempty"`
+	Policy   *agent.Policy     `json:"policy,omitempty"`
+	Settings map[string][]byte `json:"settings,omitempty"`
+	Card     []byte            `json:"card,omitempty"`
+}
+
+// forkResult is the body of the answer to GFORK, whose entity is the new group.
+type forkResult struct {
+	Invitations map[agent.MemberID]string `json:"invitations"`
+	Unreachable []agent.MemberID          `json:"unreachable,omitempty"`
+}
+
 // directTexts is the body of GDIRECT.
 type directTexts struct {
 	Text []byte `json:"text,omitempty"`
@@ -30,6 +47,13 @@ type (
 		Role    string
 		Key     string `control:"optional"`
 		Info    []byte `control:"body,optional"`
+	}
+	groupForkParams struct {
+		Key     string       `control:"optional"`
+		Options forkSettings `control:"json,optional"`
+	}
+	forkAnswer struct {
+		Fork forkResult `control:"json"`
 	}
 	invitationParams struct{ Invitation string }
 	groupJoinParams  struct {
@@ -105,6 +129,15 @@ var groupCommands = []command{
 		func(ctx context.Context, a API, e agent.Entity, p groupAddParams) (agent.Entity, invitationParams, error) {
 			name, err := a.GroupAdd(ctx, e.Group(), agent.ConnectionID(p.Contact), agent.AddOptions{Role: p.Role, Info: p.Info, Key: p.Key})
 			return e, invitationParams{name}, err
+		}),
+	define("GFORK", onGroup, "GFORKED", "make a new group out of this one and invite the named members, or everybody present, over the connections with them; the answer's entity is the new group",
+		func(ctx context.Context, a API, e agent.Entity, p groupForkParams) (agent.Entity, forkAnswer, error) {
+			o := agent.ForkOptions{
+				Members: p.Options.Members, Without: p.Options.Without, Role: p.Options.Role, Info: p.Options.Info, Policy: p.Options.Policy,
+				Settings: p.Options.Settings, Card: p.Options.Card, Key: p.Key,
+			}
+			f, err := a.GroupFork(ctx, e.Group(), o)
+			return groupEntity(f.Group), forkAnswer{forkResult{f.Invitations, f.Unreachable}}, err
 		}),
 	define("GUNADD", onGroup, "OK", "withdraw an invitation that was not accepted yet",
 		func(ctx context.Context, a API, e agent.Entity, p invitationParams) (agent.Entity, nothing, error) {

@@ -36,6 +36,7 @@ var codes = []struct {
 	{agent.ErrNoMember, "GROUP NO_MEMBER"},
 	{agent.ErrNoInvitation, "GROUP NO_INVITATION"},
 	{agent.ErrMember, "GROUP MEMBER"},
+	{agent.ErrUnreachable, "GROUP UNREACHABLE"},
 	{agent.ErrNoRole, "GROUP NO_ROLE"},
 	{agent.ErrStillThere, "GROUP STILL_THERE"},
 	{grouproto.ErrNotMember, "GROUP NOT_MEMBER"},

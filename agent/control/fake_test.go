@@ -256,6 +256,10 @@ func (f *fake) GroupLeave(ctx context.Context, g agent.GroupID) error {
 	return take(ctx, f, "GroupLeave", g)
 }
 
+func (f *fake) GroupFork(ctx context.Context, g agent.GroupID, o agent.ForkOptions) (agent.Fork, error) {
+	return give[agent.Fork](ctx, f, "GroupFork", g, o)
+}
+
 func (f *fake) GroupRemove(ctx context.Context, g agent.GroupID, o agent.RemoveOptions) error {
 	return take(ctx, f, "GroupRemove", g, o)
 }

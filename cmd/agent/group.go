@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +18,7 @@ import (
 
 func groupCommand(s *settings) *cobra.Command {
 	return family("group", "Groups",
-		groupNewCommand(s), groupAddCommand(s), groupJoinCommand(s), groupSendCommand(s), groupRemoveCommand(s), groupPolicyCommand(s),
+		groupNewCommand(s), groupAddCommand(s), groupForkCommand(s), groupJoinCommand(s), groupSendCommand(s), groupRemoveCommand(s), groupPolicyCommand(s),
 		groupListCommand(s), groupShowCommand(s), groupHistoryCommand(s), groupDeliveryCommand(s),
 		s.order("uninvite GROUP INVITATION", "Withdraw an invitation that was not accepted yet", 2, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.GroupUninvite(ctx, group(args[0]), args[1])
@@ -78,6 +80,59 @@ func groupAddCommand(s *settings) *cobra.Command {
 	c.Flags().StringVar(&role, "role", "member", "role of the new member")
 	c.Flags().StringVar(&info, "info", "", "what the contact sees before it decides")
 	keyFlag(c, &key, "returns the same invitation")
+	return c
+}
+
+func groupForkCommand(s *settings) *cobra.Command {
+	var o agent.ForkOptions
+	var without []string
+	var title, info, card string
+	var moderated bool
+	c := command("fork GROUP [MEMBER...]", "Make a new group out of one, invite its members, and print it", 0, func(c *cobra.Command, args []string) error {
+		for _, m := range args[1:] {
+			o.Members = append(o.Members, agent.MemberID(m))
+		}
+		for _, m := range without {
+			o.Without = append(o.Without, agent.MemberID(m))
+		}
+		o.Info = []byte(info)
+		if card != "" {
+			o.Card = []byte(card)
+		}
+		if moderated {
+			p := agent.Moderated()
+			o.Policy = &p
+		}
+		return s.client(c, func(ctx context.Context, a *control.Client) error {
+			if title != "" {
+				o.Settings = map[string][]byte{"title": []byte(title)}
+			}
+			f, err := a.GroupFork(ctx, group(args[0]), o)
+			if err != nil {
+				return err
+			}
+			return s.output(c, f, func(w io.Writer) {
+				fmt.Fprintln(w, entity(f.Group))
+				for _, m := range slices.Sorted(maps.Keys(f.Invitations)) {
+					fmt.Fprintf(w, "%s invited %s\n", m, f.Invitations[m])
+				}
+				for _, m := range f.Unreachable {
+					fmt.Fprintf(w, "%s unreachable\n", m)
+				}
+			})
+		})
+	})
+	c.Args = checked(cobra.MinimumNArgs(1))
+	c.Long = `Makes a new group with the policy and the settings of an existing one, and invites the named members over the connections
+that one has with them; without names everybody who is present. It also works for a day after one was removed from the group, has
+left it, or it was closed. Whoever is invited gets a GINV event and answers with "agent group join" or "agent group reject".`
+	c.Flags().StringArrayVar(&without, "without", nil, "a member that is not invited; may be repeated")
+	c.Flags().StringVar(&o.Role, "role", "", "role of all that are invited (default: the one that each had)")
+	c.Flags().StringVar(&info, "info", "", "what they see before they decide")
+	c.Flags().StringVar(&title, "title", "", "title of the new group, instead of all settings of the old one")
+	cardFlag(c, &card)
+	c.Flags().BoolVar(&moderated, "moderated", false, "roles decide who may do what; without, the policy of the old group")
+	keyFlag(c, &o.Key, "returns the same group")
 	return c
 }
 

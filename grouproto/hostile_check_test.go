@@ -4,15 +4,17 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/coterie-im/coterie/grouproto/oplog"
 )
 
 // told looks at what an honest member's client is told.
 func (h *hostile) told(n *node, e Event) {
-	if v := h.villainOf(n); v != nil || n.filter != nil {
+	if n.filter != nil {
 		return
 	}
+	h.count[strings.TrimPrefix(fmt.Sprintf("%T", e), "grouproto.")]++
 	switch e := e.(type) {
 	case MessageReceived:
 		m := e.Message
@@ -21,6 +23,7 @@ func (h *hostile) told(n *node, e Event) {
 	case MessageReplaced:
 		h.replaced(n, e.Message)
 	case Warned:
+		h.count[strings.TrimSuffix(h.eventText(Warned{Warning: e.Warning}), " somebody")]++
 		h.justified(n, e)
 	}
 }
@@ -109,6 +112,12 @@ func (h *hostile) bounds(n *node) {
 		return
 	}
 	h.inOrder(n)
+	if g.log != nil {
+		for ; h.seen[n] < g.log.Len(); h.seen[n]++ {
+			h.first[n.name+g.log.At(h.seen[n]).ID().Text()] = h.wasIn[n]
+		}
+		h.wasIn[n] = g.main.status == StatusMember
+	}
 	most := func(what string, is, most int) {
 		if is > most {
 			h.t.Errorf("%s keeps %d %s, more than %d", n.name, is, what, most)
@@ -217,14 +226,14 @@ func (h *hostile) together(in []*node) []*node {
 	if len(pieces) < 2 {
 		return in
 	}
-	alone := func(piece []*node) int {
-		k := 0
+	alone := func(piece []*node) (k int) {
 		for _, n := range piece {
-			if h.stranded(n) != "" {
+			// Whoever was brought in by somebody in the piece knows no more than that one.
+			if !slices.Contains(piece, h.nodeOf(n.g.main.inviter)) && h.stranded(n) == "" {
 				k++
 			}
 		}
-		return len(piece) - k
+		return k
 	}
 	whole := slices.MaxFunc(pieces, func(a, b []*node) int {
 		return cmp.Or(cmp.Compare(alone(a), alone(b)), cmp.Compare(len(a), len(b)))
@@ -237,8 +246,14 @@ func (h *hostile) together(in []*node) []*node {
 	return whole
 }
 
-// stranded tells why a member may be on its own.
+// stranded tells why a member may be on its own: nobody who knows it passes anything on, and there is no address of an
+// honest member that it could knock at.
 func (h *hostile) stranded(n *node) string {
+	for _, p := range n.g.present() {
+		if at := h.nodeOf(p.key); at != nil && at.filter == nil && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil {
+			return ""
+		}
+	}
 	for _, p := range n.g.present() {
 		if slices.ContainsFunc(p.conns, func(c *pairConn) bool { return c.deaf || c.broken }) && !p.healthy() {
 			return "its queues are gone, and so is everybody who could pass an offer on"
@@ -350,6 +365,18 @@ func (h *hostile) reports(in []*node) {
 				} else if n.g.self != a.Author && !slices.Contains(warnedOf(n, WarnEquivocation), a.Author) {
 					h.t.Errorf("%s was not warned of the equivocation of %s", n.name, h.nameOf(a.Author))
 				}
+			}
+		}
+	}
+	for i := range log.Len() {
+		op := log.At(i)
+		a, ok := op.Action.(*oplog.Remove)
+		if author := h.nodeOf(op.Author); !ok || author == nil || len(a.Members) <= max(2, (len(h.nodes)+3)/4) {
+			continue
+		}
+		for _, n := range in {
+			if h.first[n.name+op.ID().Text()] && !slices.Contains(warnedOf(n, WarnSweep), op.Author) {
+				h.t.Errorf("%s was not warned of the sweep of %s", n.name, h.nameOf(op.Author))
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -40,9 +41,13 @@ func TestHostile(t *testing.T) {
 		seeds = n
 	}
 	first, _ := strconv.ParseUint(os.Getenv("COTERIE_FIRST"), 10, 64)
-	failed := 0
+	failed, all := 0, map[string]int{}
 	for seed := first; seed < first+seeds; seed++ {
-		if found := runHostile(seed, nil, nil); found != "" {
+		found, count := playHostile(seed, nil, nil)
+		for k, n := range count {
+			all[k] += n
+		}
+		if found != "" {
 			t.Errorf("seed %d: %s", seed, found)
 			if failed++; failed == 1 {
 				explain(t, seed, found)
@@ -50,6 +55,20 @@ func TestHostile(t *testing.T) {
 			if failed >= 20 {
 				t.Fatal("and so on")
 			}
+		}
+	}
+	t.Log(all)
+	if seeds < 50 {
+		return
+	}
+	// What never happens is not tested.
+	for _, k := range []string{
+		"warning equivocation about", "warning disputed about", "warning hello about", "warning limit about", "warning card about",
+		"warning sweep about", "MessageReplaced", "MessageConfirmed", "MemberRestored", "Restored", "Removed", "Joined", "MemberPaused",
+		"PairWaiting", "CaughtUp", "Knocking",
+	} {
+		if all[k] == 0 {
+			t.Errorf("in %d runs there was no %q", seeds, k)
 		}
 	}
 }
@@ -153,9 +172,16 @@ func (p *probe) Fatalf(format string, args ...any) {
 func (p *probe) Fatal(args ...any) { p.Fatalf("%s", fmt.Sprint(args...)) }
 
 // runHostile runs a seed, without the acts that are not in keep, and returns what was found.
-func runHostile(seed uint64, keep map[int]bool, trace interface{ Write([]byte) (int, error) }) (found string) {
+func runHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string) {
+	found, _ = playHostile(seed, keep, trace)
+	return found
+}
+
+// playHostile also returns what honest members were told, by kind.
+func playHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string, count map[string]int) {
 	p := &probe{}
-	h := &hostile{sim: newSim(p, seed), keep: keep, probe: p, written: map[string]MessageID{}, prior: map[string]Key{}}
+	h := &hostile{sim: newSim(p, seed), keep: keep, probe: p, prior: map[string]Key{}, count: map[string]int{},
+		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}}
 	h.faults = newFaults(seed)
 	if trace != nil {
 		h.traceTo(trace)
@@ -172,7 +198,7 @@ func runHostile(seed uint64, keep map[int]bool, trace interface{ Write([]byte) (
 		found = strings.Join(p.found, "\n    ")
 	}()
 	h.play()
-	return ""
+	return "", h.count
 }
 
 // hostile is a group with members that misbehave.
@@ -181,12 +207,16 @@ type hostile struct {
 	probe    *probe
 	keep     map[int]bool
 	villains []*villain
-	written  map[string]MessageID // messages of honest members
-	prior    map[string]Key       // per node and message: who gave the version that was told
-	news     []MessageID          // told in the current step
-	stolen   bool                 // somebody joined a request that was for somebody else
-	forged   bool                 // somebody made copies up
-	lost     int                  // honest members that villains have removed
+	prior    map[string]Key  // per node and message: who gave the version that was told
+	news     []MessageID     // told in the current step
+	count    map[string]int  // events of honest members, by kind
+	first    map[string]bool // per node and operation: it came when the node was a member already
+	seen     map[*node]int   // operations of its log in first
+	wasIn    map[*node]bool  // it was a member before its current step
+	stolen   bool            // somebody joined a request that was for somebody else
+	forged   bool            // somebody made copies up
+	swept    bool            // a villain has removed many at once
+	lost     int             // honest members that villains have removed
 	lossless bool
 	restarts bool // processes end all the time
 }
@@ -252,6 +282,9 @@ func (h *hostile) play() {
 		settings = append(settings, oplog.Setting{Name: "history", Value: []byte("2")})
 	}
 	h.begin(rng, policy, settings)
+	if rng.IntN(2) == 0 {
+		h.nodes[0].step(Publish{})
+	}
 	h.lossless = rng.IntN(3) == 0
 	if !h.lossless {
 		f := h.faults
@@ -267,7 +300,7 @@ func (h *hostile) play() {
 			f.kill = 0.05
 		}
 		if rng.IntN(3) == 0 {
-			h.quota = 6
+			h.quota = 2
 		}
 	}
 	if rng.IntN(2) == 0 {
@@ -375,6 +408,8 @@ func (h *hostile) act(i int, rng *rand.Rand) {
 		n.step(Remove{Members: []Key{v.self()}})
 	case k < 16 && len(running) > 3 && n.alone():
 		n.step(Leave{})
+	case k < 16:
+		n.step(Publish{})
 	case k < 17 && other != n:
 		n.step(Repair{other.g.self})
 	case k < 18 && other != n:

@@ -83,6 +83,7 @@ type node struct {
 	texts     map[string]string     // their bodies
 	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
 	clock     time.Duration         // how far its clock is ahead
+	hears     func(Input)           // sees every input before it is taken
 	filter    func(Effect) []Effect // what a member that misbehaves makes of the effects of its group
 }
 
@@ -255,6 +256,9 @@ func (n *node) step(in Input) {
 	}
 	if _, tick := in.(Tick); !tick {
 		n.ticks = 0
+	}
+	if n.hears != nil {
+		n.hears(in)
 	}
 	if s.abort > 0 && s.rng.Float64() < s.abort {
 		n.g.Step(n.env(n.tx.Clone()), in) // never committed, nothing of it was seen

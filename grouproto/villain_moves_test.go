@@ -199,24 +199,26 @@ func (v *villain) flood(to *node) {
 	v.say(to, frames...)
 }
 
-// sweep removes as many as it can in one operation.
-func (v *villain) sweep(to *node) {
+// sweep removes many in one operation, once in a run.
+func (v *villain) sweep(*node) {
 	a := &oplog.Remove{}
-	for _, n := range v.h.members() {
-		if n != v.n && v.h.mayLose(n) && len(a.Members) < 4 {
+	for _, n := range v.h.honest() {
+		if n.name != "ann" && len(a.Members) < 4 {
 			a.Members = append(a.Members, oplog.Removal{Member: n.g.self, Cut: v.number()})
-			v.h.lost++
 		}
 	}
-	if len(a.Members) < 3 || v.chance(0.5) {
+	if len(a.Members) < 3 || v.h.swept {
 		return
 	}
 	slices.SortFunc(a.Members, func(x, y oplog.Removal) int { return x.Member.Compare(y.Member) })
-	if op := v.signed(a, nil, nil); op != nil {
-		for _, n := range v.h.honest() {
-			if v.chance(0.7) {
-				v.say(n, &opsFrame{Ops: []*oplog.Op{op}})
-			}
+	op := v.signed(a, nil, nil)
+	if op == nil {
+		return
+	}
+	v.h.swept = true
+	for _, n := range v.h.honest() {
+		if n.name == "ann" || v.chance(0.7) {
+			v.say(n, &opsFrame{Ops: []*oplog.Op{op}})
 		}
 	}
 }

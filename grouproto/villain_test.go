@@ -28,6 +28,7 @@ type villain struct {
 	foreign *oplog.Op            // genesis of another group with the same key
 	refs    Ref
 	traps   int
+	thief   bool // joins the requests that it was to pass on
 }
 
 func (h *hostile) newVillain(n *node, rng *rand.Rand) *villain {
@@ -45,10 +46,11 @@ func (h *hostile) newVillain(n *node, rng *rand.Rand) *villain {
 	if rng.IntN(3) == 0 {
 		v.badInfo = 0.3
 	}
+	v.thief = rng.IntN(4) == 0
 	for range 3 {
 		v.ghosts = append(v.ghosts, v.newKey())
 	}
-	n.filter = v.filter
+	n.filter, n.hears = v.filter, v.hears
 	return v
 }
 
@@ -338,6 +340,10 @@ func (v *villain) hears(in Input) {
 		for _, f := range frames {
 			if d, err := decodeFrame(f); err == nil && d.tag == TagInvMem {
 				v.offers = append(v.offers, d.frame.(*invMemFrame).Offers...)
+				v.offers = v.offers[max(0, len(v.offers)-16):]
+				if v.thief && v.chance(0.5) {
+					v.steal()
+				}
 			}
 		}
 	}
@@ -475,10 +481,10 @@ func (v *villain) forgedOps() []*oplog.Op {
 
 // steal joins a request that the villain was to forward, in the place of the responder.
 func (v *villain) steal() {
-	o := pick(v.rng, v.offers)
-	if o.Link == nil {
+	if len(v.offers) == 0 {
 		return
 	}
+	o := v.offers[len(v.offers)-1]
 	v.traps++
 	info := v.badHello(nil)
 	if v.chance(0.5) {

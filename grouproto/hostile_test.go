@@ -30,7 +30,7 @@ func TestHostile(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(100)
+	seeds := uint64(60)
 	if testing.Short() {
 		seeds = 20
 	}
@@ -181,7 +181,7 @@ func runHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string) 
 func playHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string, count map[string]int) {
 	p := &probe{}
 	h := &hostile{sim: newSim(p, seed), keep: keep, probe: p, prior: map[string]Key{}, count: map[string]int{},
-		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}}
+		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}, apart: map[*node]bool{}}
 	h.faults = newFaults(seed)
 	if trace != nil {
 		h.traceTo(trace)
@@ -215,6 +215,7 @@ type hostile struct {
 	wasIn    map[*node]bool  // it was a member before its current step
 	stolen   bool            // somebody joined a request that was for somebody else
 	forged   bool            // somebody made copies up
+	apart    map[*node]bool  // cut off from everybody else
 	swept    bool            // a villain has removed many at once
 	lost     int             // honest members that villains have removed
 	lossless bool

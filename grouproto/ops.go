@@ -82,7 +82,7 @@ func (s *step) warnUpgrade() {
 // countSweep warns when one author removes more than max(2, n/4) members within an hour.
 func (s *step) countSweep(op *oplog.Op) {
 	a, ok := op.Action.(*oplog.Remove)
-	if !ok {
+	if !ok || s.main.status == StatusJoining { // what it reads then is history
 		return
 	}
 	now, before := s.env.Now, s.st

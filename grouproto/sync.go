@@ -63,8 +63,17 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 		return
 	}
 	s.postOps(p, s.log.After(p.knows), 0, forOperations)
+	var word []MessageID
 	for _, id := range f.List {
 		s.named(p, id)
+		if held, ok := s.loadMessage(s.self, id.Number); ok && id.Author == s.self && held.id.Hash != id.Hash {
+			word = append(word, held.id) // somebody gave it a false copy
+		}
+	}
+	if len(word) > 0 {
+		own := s.newSync(0)
+		own.List = word
+		s.post(p, own, forSync, s.env.Now)
 	}
 	switch {
 	case f.Flags&syncAsk != 0:

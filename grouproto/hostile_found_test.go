@@ -1,0 +1,110 @@
+package grouproto
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+)
+
+// What TestHostile has found, one by one.
+
+// Whoever hands over an offer with a wrong signature is reported, and not the member that it names; who forwards looks at
+// the signature first, so that nobody can make honest members hand over such offers.
+func TestForgedOfferIsTheForwardersFault(t *testing.T) {
+	s := newSim(t, 301)
+	s.group(4, oplog.Symmetric())
+	named, liar, victim, honest := s.nodes[0], s.nodes[1], s.nodes[2], s.nodes[3]
+	o := offerFrom(named, victim.g.self, 1<<31, "link to nothing")
+	o.Link = []byte("link to something else")
+	strike(liar, victim, &memInvFrame{Offer: o})
+	if got := warnedOf(victim, WarnHello); !slices.Equal(got, []Key{liar.g.self}) {
+		t.Errorf("warned of %v", s.keysText(got))
+	}
+	o = offerFrom(liar, victim.g.self, 1<<31, "link to nothing")
+	o.Link = []byte("link to something else")
+	strike(liar, honest, &invMemFrame{[]offer{o}})
+	s.run(time.Minute)
+	if got := warnedOf(victim, WarnHello); len(got) != 1 {
+		t.Errorf("an offer with a wrong signature was passed on, and %s warned of", s.keysText(got))
+	}
+	if got := warnedOf(honest, WarnHello); !slices.Equal(got, []Key{liar.g.self}) {
+		t.Errorf("who should pass it on was warned of %v", s.keysText(got))
+	}
+	s.stillWell(s.nodes...)
+}
+
+// A member that is away for a day is not asked the same thing a hundred times, and does not take what was asked meanwhile
+// for a flood.
+func TestQuestionsToSomebodyAwayDoNotPileUp(t *testing.T) {
+	s := newSim(t, 302)
+	s.group(3, oplog.Symmetric())
+	away, asks, liar := s.nodes[0], s.nodes[1], s.nodes[2]
+	away.stop()
+	strike(liar, asks, &msgFrame{&message{Heads: heads(liar), Parents: []MessageID{{away.g.self, 40, [32]byte{1}}}}})
+	liar.stop()
+	s.run(20 * time.Hour)
+	c := asks.g.peers[away.g.self].ready()
+	if n := s.conns[c.name].peer.inbox; n > mostUnheard+24 {
+		t.Errorf("%d messages wait", n)
+	}
+	away.start()
+	liar.start()
+	s.run(3 * time.Hour)
+	if got := warnedOf(away, WarnLimit); len(got) > 0 {
+		t.Errorf("warned of %v", s.keysText(got))
+	}
+	s.agree(away, asks)
+	s.stillWell(away, asks)
+}
+
+// Somebody removed three members over the years. Who joins later reads of it all at once, and is not warned of a sweep.
+func TestSweepInHistoryIsNone(t *testing.T) {
+	s := newSim(t, 303)
+	s.group(5, oplog.Symmetric())
+	for _, n := range s.nodes[2:] {
+		s.nodes[0].must(Remove{Members: []Key{n.g.self}})
+		s.run(2 * time.Hour)
+	}
+	guest := s.node("guest")
+	s.nodes[1].invite(guest)
+	s.until(time.Hour, func() bool { return s.connected(s.nodes[0], s.nodes[1], guest) })
+	if got := warnedOf(guest, WarnSweep); len(got) > 0 {
+		t.Errorf("warned of %v", s.keysText(got))
+	}
+}
+
+// A new member is given a false copy of a message from before it came. When its author hears what it has, the author says
+// what is right.
+func TestAuthorCorrectsAFalseCopyOfHistory(t *testing.T) {
+	s := newSim(t, 304)
+	s.group(3, oplog.Symmetric(), oplog.Setting{Name: "history", Value: []byte("all")})
+	author, liar := s.nodes[0], s.nodes[1]
+	real := author.send("I agree")
+	s.run(time.Minute)
+	k, _ := loadKept(liar.tx, 'm', author.g.self, 0)
+	k.message.Body = []byte("I disagree")
+	k.id.Hash = k.message.hash(liar.g.id, author.g.self)
+	(&step{Group: liar.g, env: liar.env(liar.tx)}).putKept('m', k)
+	author.stop()
+	s.nodes[2].stop()
+	guest := s.node("guest")
+	liar.invite(guest)
+	s.until(time.Hour, func() bool { return len(guest.texts) > 0 })
+	if guest.texts[messageName(real)] != "I disagree" {
+		t.Fatal("the guest was given something else")
+	}
+	liar.stop()
+	author.start()
+	s.nodes[2].start()
+	liar.start()
+	s.until(2*time.Hour, func() bool { return s.connected(author, s.nodes[2], guest) })
+	s.run(7 * time.Hour)
+	if guest.texts[messageName(real)] != "I agree" {
+		t.Error("the false copy stays")
+	}
+	if !slices.Contains(warnedOf(guest, WarnDisputed), liar.g.self) {
+		t.Error("who gave it was not reported")
+	}
+}

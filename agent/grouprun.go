@@ -109,6 +109,8 @@ func (t *turn) groupEffect(g *groupEntry, effect grouproto.Effect) {
 		t.groupCall(g, f.Conn, conn.Allow{Confirmation: f.ConfID, Info: f.Info})
 	case grouproto.SendConn:
 		t.groupSendConn(g, f)
+	case grouproto.ResyncConn:
+		t.groupResync(g, f)
 	case grouproto.DeleteConn:
 		if e, err := t.conn(ConnectionID(f.Conn)); err == nil {
 			t.setState(e, stateDeleting)
@@ -167,6 +169,15 @@ func (t *turn) groupCall(g *groupEntry, name string, in conn.Input) {
 	}
 }
 
+// groupResync makes the ratchet of a pair connection again, unless that is under way.
+func (t *turn) groupResync(g *groupEntry, f grouproto.ResyncConn) {
+	e, err := t.conn(ConnectionID(f.Conn))
+	if err == nil && e.core.Resync() >= conn.ResyncStarted {
+		return
+	}
+	t.groupCall(g, f.Conn, conn.Resynchronise{Force: true}) // it may have got well since the group was told
+}
+
 // groupSendConn sends a frame over a pair connection. A joiner may do so before its confirmation is made; then the frame
 // waits for it.
 func (t *turn) groupSendConn(g *groupEntry, f grouproto.SendConn) {
@@ -185,7 +196,7 @@ func (t *turn) groupSendConn(g *groupEntry, f grouproto.SendConn) {
 		t.hold(e, m)
 	default:
 		t.log.Info("pair connection refused a message", "error", err)
-		t.groupInput(g.id, grouproto.SendFailed{Conn: f.Conn, Ref: f.Ref, Reason: reasonOf(err)})
+		t.groupInput(g.id, grouproto.SendFailed{Conn: f.Conn, Ref: f.Ref, Reason: sendReason(err)})
 	}
 }
 
@@ -224,8 +235,12 @@ func (t *turn) groupConnEvent(e *connEntry, event conn.Event) {
 	case conn.Continued:
 		in(grouproto.Continue{Conn: name})
 	case conn.ResyncChanged:
-		if ev.State == conn.ResyncRequired {
-			in(grouproto.Failed{Conn: name, Reason: grouproto.ReasonRefused})
+		switch {
+		case ev.Rebound != nil:
+			side := map[conn.Side]grouproto.ResyncSide{conn.Receiving: grouproto.SideReceiving, conn.Sending: grouproto.SideSending}[ev.Rebound.Side]
+			in(grouproto.Resynced{Conn: name, Binding: ev.Rebound.Binding, Side: side})
+		case ratchetParted(ev):
+			in(grouproto.ResyncNeeded{Conn: name})
 		}
 	case conn.Failure:
 		if ev.Err.Kind == conn.PeerFault {
@@ -234,6 +249,18 @@ func (t *turn) groupConnEvent(e *connEntry, event conn.Event) {
 		}
 		t.setState(e, stateFailed)
 		in(grouproto.Failed{Conn: name, Reason: reasonOf(ev.Err)})
+	}
+}
+
+// ratchetParted tells whether a new ratchet is what a connection needs: not if only the box around a message did not open.
+func ratchetParted(ev conn.ResyncChanged) bool {
+	switch ev.State {
+	case conn.ResyncRequired:
+		return true
+	case conn.ResyncAllowed:
+		return ev.Err.Code != conn.CodeDecryptBox
+	default:
+		return false
 	}
 }
 
@@ -249,6 +276,14 @@ func refOf(ref string) grouproto.Ref {
 		return 0 // refs start at 1: none of the group's
 	}
 	return grouproto.Ref(n)
+}
+
+// sendReason is reasonOf for a message that a connection refused.
+func sendReason(err error) grouproto.Reason {
+	if errors.Is(err, errResyncing) {
+		return grouproto.ReasonRatchet
+	}
+	return reasonOf(err)
 }
 
 // reasonOf translates an error of a connection.

@@ -11,6 +11,9 @@ import (
 // errNoQueue is how a connection refuses a message before it has somewhere to send it.
 var errNoQueue error = &conn.Error{Code: conn.CodeNoQueue}
 
+// errResyncing is how a connection refuses a message while its ratchet is made again.
+var errResyncing error = &conn.Error{Code: conn.CodeProhibited}
+
 // heldSend is a message for a pair connection whose confirmation is not made yet. It is stored, because the group takes
 // it as handed over.
 type heldSend struct {
@@ -50,7 +53,7 @@ func (t *turn) sendHeld(e *connEntry) {
 			}
 			t.connEffects(e, effects)
 			if err != nil {
-				t.groupInput(e.meta.Group, grouproto.SendFailed{Conn: string(e.id), Ref: refOf(m.Ref), Reason: reasonOf(err)})
+				t.groupInput(e.meta.Group, grouproto.SendFailed{Conn: string(e.id), Ref: refOf(m.Ref), Reason: sendReason(err)})
 			}
 			t.tx.Bodies().Release(m.Body)
 		}

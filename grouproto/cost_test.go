@@ -212,9 +212,24 @@ func BenchmarkSent500(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(w.keys)), "ns/sent")
 }
 
+// putPeer2 writes a peer as version 2 of the record did: nothing about ratchets.
+func putPeer2(tx kv.Tx, p *peer) {
+	tx.Put(record('p', p.key[:]), encodePair2(p))
+}
+
+func encodePair2(p *peer) []byte {
+	pair := p.encodePair()
+	b, rest := append([]byte{2}, pair[1:3]...), pair[3:]
+	for _, c := range p.conns {
+		n := 1 + len(c.name) + 2 + 4 + 8 + 2 + len(c.link) + 3 + 1 + 32*len(c.told) + 8
+		b, rest = append(b, rest[:n]...), rest[n+len(c.rebound.append(nil)):]
+	}
+	return append(b, rest...)
+}
+
 // putPeer1 writes a peer as version 1 of the record did: everything in one.
 func putPeer1(tx kv.Tx, p *peer) {
-	pair, way := p.encodePair(), p.encodeWay()
+	pair, way := encodePair2(p), p.encodeWay()
 	end := len(pair) - 9 // the last two fields came after those of the way
 	b := append([]byte{1}, pair[1:end]...)
 	b = append(b, way[1:]...)
@@ -222,7 +237,13 @@ func putPeer1(tx kv.Tx, p *peer) {
 	tx.Delete(record('u', p.key[:]))
 }
 
-func TestPeersStoredByVersion1AreRead(t *testing.T) {
+func TestPeersStoredByOlderVersionsAreRead(t *testing.T) {
+	for version, put := range map[int]func(kv.Tx, *peer){1: putPeer1, 2: putPeer2} {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { testOldPeers(t, put) })
+	}
+}
+
+func testOldPeers(t *testing.T, put func(kv.Tx, *peer)) {
 	s := newSim(t, 60)
 	s.group(3, oplog.Symmetric())
 	a, b := s.nodes[1], s.nodes[2]
@@ -233,7 +254,7 @@ func TestPeersStoredByVersion1AreRead(t *testing.T) {
 	s.run(30 * time.Second)
 	want := *a.g.peers[b.g.self]
 	for _, p := range a.g.order {
-		putPeer1(a.tx, p)
+		put(a.tx, p)
 	}
 	a.load()
 	got := a.g.peers[b.g.self]

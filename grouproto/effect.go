@@ -35,6 +35,8 @@ type (
 		Body   []byte
 		Notify bool
 	}
+	// ResyncConn makes the ratchet of Conn again. Answered by Resynced, or never.
+	ResyncConn struct{ Conn string }
 	// DeleteConn deletes Conn and its queue once what was handed over before has been sent or given up.
 	DeleteConn struct{ Conn string }
 	// SendContact sends Frame over the contact connection Contact (G_INV, G_ACC).
@@ -71,6 +73,7 @@ func (NewConn) effect()     {}
 func (JoinConn) effect()    {}
 func (AllowConn) effect()   {}
 func (SendConn) effect()    {}
+func (ResyncConn) effect()  {}
 func (DeleteConn) effect()  {}
 func (SendContact) effect() {}
 func (Notice) effect()      {}

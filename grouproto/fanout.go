@@ -51,7 +51,7 @@ func (s *step) parents() []MessageID {
 // goes out before. Frames for somebody who cannot be sent anything are dropped: whatever matters is found by the heads
 // and digests of later frames.
 func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
-	if p.sendable() == nil || p.full(why) {
+	if p.sendable() == nil && p.mending() == nil || p.full(why) {
 		return
 	}
 	s.touch(p)
@@ -62,9 +62,10 @@ func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
 }
 
 // full tells whether nothing of a kind is sent to a member because its queue is full: answers and news that it finds by
-// the heads and the digest that it gets when it reads again. Else it could fill our outbox by asking without reading.
+// the heads and the digest that it gets when it reads again. Else it could fill our outbox by asking without reading. The
+// same while the ratchet is made again: the hello behind it says heads and digest.
 func (p *peer) full(why purpose) bool {
-	if p.paused != ReasonQuota || p.ended() {
+	if p.sendable() != nil && (p.paused != ReasonQuota || p.ended()) {
 		return false
 	}
 	switch why {
@@ -95,7 +96,7 @@ func (s *step) flush() {
 func (s *step) flushPeer(p *peer) {
 	c := p.sendable()
 	if c == nil {
-		if len(p.out) > 0 {
+		if len(p.out) > 0 && p.mending() == nil {
 			p.out = nil
 			s.touch(p)
 		}
@@ -285,8 +286,12 @@ func (g *Group) tellsProgress() bool { return g.receiptsOn() }
 
 // sendFailed is a body that was given up.
 func (s *step) sendFailed(p *peer, c *pairConn, ref Ref, why Reason) {
-	if why == ReasonAuth {
+	switch why {
+	case ReasonAuth:
 		s.broke(p, c, why)
+		return
+	case ReasonRatchet:
+		s.takenBack(p, c)
 		return
 	}
 	s.directSent(p, ref)

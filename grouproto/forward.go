@@ -286,7 +286,7 @@ func (s *step) needed(from *peer, f *needFrame) {
 		}
 	case c != nil:
 	case !p.healthy():
-		p.retryAt = s.env.Now
+		p.retryAt, p.replace = s.env.Now, p.mending() != nil
 	case !s.env.Now.Before(p.replacedAt.Add(replaceEvery)):
 		p.replace = true
 		p.retryAt = s.env.Now

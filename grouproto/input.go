@@ -71,6 +71,15 @@ type (
 	}
 )
 
+// ResyncSide is which end of a ratchet that was made again this is.
+type ResyncSide uint8
+
+// The sides: the sending one encrypts the first message.
+const (
+	SideReceiving ResyncSide = iota + 1
+	SideSending
+)
+
 // Events of the connections whose names the group chose.
 type (
 	// LinkReady answers NewConn: Link is the binary connection request exactly as made.
@@ -119,6 +128,16 @@ type (
 	Failed struct {
 		Conn   string
 		Reason Reason
+	}
+	// ResyncNeeded says that the ratchet of a connection does not fit the peer's any more: what comes cannot be opened.
+	ResyncNeeded struct{ Conn string }
+	// Resynced says that the ratchet of a connection is a new one, whoever began, and that messages can be sent again.
+	// Binding is that of the new ratchet (docs/protocol.md, "Ratchet re-synchronisation"), Side which end this is. What
+	// was given to SendConn between the beginning and this and not taken comes back with SendFailed and ReasonRatchet.
+	Resynced struct {
+		Conn    string
+		Binding Binding
+		Side    ResyncSide
 	}
 	// Up says that the relay of a connection's own queue is reachable again, Down that it is not.
 	Up   struct{ Conn string }
@@ -181,6 +200,8 @@ func (SendFailed) input()   {}
 func (Quota) input()        {}
 func (Continue) input()     {}
 func (Failed) input()       {}
+func (ResyncNeeded) input() {}
+func (Resynced) input()     {}
 func (Up) input()           {}
 func (Down) input()         {}
 func (ContactFrame) input() {}

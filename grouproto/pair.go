@@ -40,7 +40,7 @@ func (s *step) wanted() (want []*peer, open int) {
 		return nil, 0
 	}
 	for _, p := range s.present() {
-		if p.healthy() && !p.replace && p.offering() == nil || !s.initiates(p) {
+		if (p.healthy() || p.mending() != nil) && !p.replace && p.offering() == nil || !s.initiates(p) {
 			continue
 		}
 		if c := p.offering(); c != nil {
@@ -50,7 +50,7 @@ func (s *step) wanted() (want []*peer, open int) {
 			}
 			continue
 		}
-		if p.healthy() && !p.replace {
+		if (p.healthy() || p.mending() != nil) && !p.replace {
 			continue
 		}
 		if p.retryAt.After(s.env.Now) {
@@ -236,7 +236,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 		if old == c {
 			break
 		}
-		if old.state != connReady || old.broken {
+		if old.state != connReady || old.broken || old.rebound.fit != fits {
 			s.dropConn(p, old)
 			continue
 		}
@@ -248,6 +248,12 @@ func (s *step) ready(p *peer, c *pairConn) {
 		}
 	}
 	p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
+	s.flows(p, c, replaced)
+}
+
+// flows begins to send over a connection that is ready. again tells that the pair had another one, or another ratchet,
+// with which something may have been lost.
+func (s *step) flows(p *peer, c *pairConn, again bool) {
 	p.reason = ReasonNone
 	s.tellConnected(p)
 	if p.ended() {
@@ -258,7 +264,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 		if !slices.Equal(c.told, s.log.Heads()) {
 			s.postOps(p, s.log.After(p.knows), 0, forOperations)
 		}
-		if replaced {
+		if again {
 			s.postOwnFront(p)
 		}
 	}
@@ -393,6 +399,7 @@ func (s *step) pairTimers() {
 	if !s.alive() {
 		return
 	}
+	s.mendTimers()
 	for _, p := range s.present() {
 		if !s.due(p.retryAt) {
 			continue
@@ -412,7 +419,7 @@ func (s *step) pairTimers() {
 			p.retryAt = time.Time{}
 		case s.initiates(p):
 			p.retryAt = time.Time{} // schedule begins it
-		case !p.healthy():
+		case !p.healthy() && p.mending() == nil:
 			s.wait(p, ReasonNoAnswer)
 			s.backOff(p)
 			s.need(p)
@@ -432,6 +439,9 @@ func (g *Group) wakePairs(w *wake) {
 			continue
 		}
 		w.add(p.retryAt)
+		if c := p.mending(); c != nil {
+			w.add(c.rebound.until)
+		}
 		if c := p.offering(); c != nil && c.state == connOffered && !c.routed && g.hasRoute(p) {
 			w.add(c.madeAt.Add(rideTime))
 		}

@@ -52,6 +52,7 @@ type pairConn struct {
 	deaf    bool      // receiving failed for good; what is sent may still arrive
 	told    []OpID    // own heads in the hello that was sent
 	until   time.Time // it was replaced and is deleted then; zero: it was not
+	rebound rebound   // about its ratchet
 	madeAt  time.Time // when the link was ready; not stored
 }
 
@@ -142,9 +143,10 @@ type peer struct {
 }
 
 // A peer has two records: p is the pair, which changes when connections are made and operations go round, and u is how far
-// everything has come, which changes with every message and is small. Version 1 had all of it in p.
+// everything has come, which changes with every message and is small. Version 1 had all of it in p; version 2 of p knew
+// nothing of ratchets.
 const (
-	peerVersion = 2
+	peerVersion = 3
 	wayVersion  = 1
 )
 
@@ -169,7 +171,7 @@ func (p *peer) encodePair() []byte {
 		b = append(wire.AppendStr8(b, []byte(c.name)), byte(c.side), byte(c.state))
 		b = wire.AppendStr16(appendTime(wire.AppendU32(b, c.attempt), c.expiry), c.link)
 		b = appendIDs(appendFlag(appendFlag(appendFlag(b, c.routed), c.broken), c.deaf), c.told)
-		b = appendTime(b, c.until)
+		b = c.rebound.append(appendTime(b, c.until))
 	}
 	b = wire.AppendU16(appendTime(wire.AppendU32(b, p.attempt), p.attemptsDay), p.attemptsNum)
 	b = append(appendDuration(appendTime(b, p.retryAt), p.retryWait), p.lastRoute[:]...)
@@ -209,7 +211,9 @@ func (g *Group) loadPeer(k, v []byte) error {
 		c := &pairConn{name: string(r.Str8()), side: side(r.U8()), state: connState(r.U8())}
 		c.attempt, c.expiry, c.link = r.U32(), readTime(r), bytes.Clone(r.Str16())
 		c.routed, c.broken, c.deaf, c.told = readFlag(r), readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
-		c.until = readTime(r)
+		if c.until = readTime(r); version >= 3 {
+			c.rebound = readRebound(r)
+		}
 		p.conns = append(p.conns, c)
 		g.conns[c.name] = p
 	}
@@ -308,7 +312,7 @@ func (p *peer) conn(name string) *pairConn {
 // ready returns the newest connection over which frames can be sent and both hellos were good; nil if there is none.
 func (p *peer) ready() *pairConn {
 	for i := len(p.conns) - 1; i >= 0; i-- {
-		if c := p.conns[i]; c.state == connReady && !c.broken {
+		if c := p.conns[i]; c.state == connReady && !c.broken && c.rebound.fit == fits {
 			return c
 		}
 	}

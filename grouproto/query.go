@@ -157,7 +157,7 @@ func (g *Group) memberInfo(tx kv.Tx, p *peer) MemberInfo {
 		m.Pair = PairEnded
 	case p.healthy():
 		m.Pair = PairReady
-	case p.offering() != nil || p.sendable() != nil:
+	case p.offering() != nil || p.sendable() != nil || p.mending() != nil:
 		m.Pair = PairConnecting
 	default:
 		m.Pair = PairNone

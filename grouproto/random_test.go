@@ -200,6 +200,16 @@ func (s *sim) loseQueue(n *node) {
 	n.later(s.delay(), func() { n.step(Failed{lost.name, ReasonAuth}) })
 }
 
+// part breaks the ratchet of one connection of a node.
+func (s *sim) part(n *node) {
+	for _, p := range n.g.present() {
+		if c := p.ready(); c != nil && s.rng.IntN(2) == 0 {
+			s.conns[c.name].part()
+			return
+		}
+	}
+}
+
 // linked tells whether everybody still has a connection with everybody it ever knew: only then a contest is certain to
 // find all of them.
 func (s *sim) linked() bool {
@@ -273,6 +283,8 @@ func (s *sim) act(i int) {
 		n.step(Repair{other.g.self})
 	case k < 17 || k < 18 && s.rng.IntN(2) == 0:
 		s.loseQueue(n)
+	case k < 19 && s.partings:
+		s.part(n)
 	case k < 18:
 		n.step(SetRole{Member: other.g.self, Role: oplog.Role(s.rng.IntN(5))})
 	default:

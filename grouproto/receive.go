@@ -24,6 +24,12 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 		return
 	}
 	frames, err := splitBody(body)
+	if c.rebound.fit == unproven {
+		if !s.proven(p, c, frames) {
+			return
+		}
+		frames = frames[1:]
+	}
 	if err != nil {
 		s.bad.frames++
 		return

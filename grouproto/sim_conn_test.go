@@ -3,6 +3,7 @@ package grouproto
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"time"
 )
 
@@ -19,7 +20,26 @@ type simConn struct {
 	inbox   int // messages that wait for the owner at the relay
 	full    bool
 	nextIn  time.Time
+	ratchet simRatchet
 }
+
+// simRatchet is one end's encryption. Bodies open only if both ends have the same one.
+type simRatchet struct {
+	id      string
+	state   simState
+	own     string // keys of the own
+	sending bool   // this end sent, or sends, first
+	rebound bool   // it was made again and nothing came with it
+}
+
+type simState int
+
+const (
+	simOK simState = iota
+	simRequired
+	simStarted
+	simAgreed
+)
 
 func (n *node) join(e JoinConn) {
 	s := n.sim
@@ -76,6 +96,11 @@ func (n *node) sendOver(e SendConn) {
 	if len(body) > 13_573 {
 		s.t.Fatalf("%s sends %d bytes", n.name, len(body))
 	}
+	if c.ratchet.state >= simRequired {
+		n.later(0, func() { n.step(SendFailed{c.name, e.Ref, ReasonRatchet}) })
+		return
+	}
+	sealed := c.ratchet.id
 	c.operate(func() bool {
 		to := c.peer
 		if to == nil || to.deleted || to.peer != nil && to.peer != c { // the last: somebody else has joined the request
@@ -113,13 +138,105 @@ func (n *node) sendOver(e SendConn) {
 					c.work()
 				})
 			}
-			if !to.deleted {
+			if !to.deleted && to.opens(sealed) {
 				to.owner.step(Message{to.name, body})
 			}
 		})
 		return true
 	})
 }
+
+// opens tells whether a message can be opened, and follows the state of the ratchet.
+func (c *simConn) opens(sealed string) bool {
+	r := &c.ratchet
+	if sealed != r.id {
+		if r.state == simOK {
+			r.state = simRequired
+			c.owner.step(ResyncNeeded{c.name})
+		}
+		return false
+	}
+	if r.state == simOK || r.state == simStarted {
+		return true
+	}
+	r.state = simOK
+	if r.rebound {
+		r.rebound = false
+		side, binding := SideReceiving, Binding(sha256.Sum256([]byte(r.id)))
+		if r.sending {
+			side = SideSending
+		}
+		if c.owner.bind != nil {
+			binding = c.owner.bind(binding)
+		}
+		c.owner.step(Resynced{c.name, binding, side})
+	}
+	return true
+}
+
+// resync is ResyncConn.
+func (n *node) resync(e ResyncConn) {
+	c := n.sim.conns[e.Conn]
+	if r := &c.ratchet; r.state != simStarted && r.state != simAgreed {
+		r.state, r.own = simStarted, fmt.Sprint(n.sim.rng.Uint64())
+		c.sendKeys()
+	}
+}
+
+// sendKeys sends the own keys for a new ratchet behind everything that was queued before.
+func (c *simConn) sendKeys() {
+	own := c.ratchet.own
+	c.operate(func() bool {
+		if to := c.peer; to != nil && !to.deleted {
+			c.arrive(func() { to.keysCame(own) })
+		}
+		return true
+	})
+}
+
+func (c *simConn) keysCame(theirs string) {
+	r := &c.ratchet
+	if c.deleted {
+		return
+	}
+	switch r.state {
+	case simAgreed:
+		r.state = simRequired
+		c.owner.step(ResyncNeeded{c.name})
+		return
+	case simStarted:
+	default:
+		r.own = fmt.Sprint(c.owner.sim.rng.Uint64())
+		c.sendKeys()
+	}
+	r.id, r.sending = theirs+r.own, r.own > theirs
+	if r.sending {
+		r.id = r.own + theirs
+	}
+	r.state, r.rebound = simAgreed, true
+	if r.sending {
+		c.sendReady(false)
+	}
+}
+
+// sendReady sends the first message of a new ratchet; the other end answers it.
+func (c *simConn) sendReady(answer bool) {
+	sealed := c.ratchet.id
+	c.operate(func() bool {
+		if to := c.peer; to != nil && !to.deleted {
+			c.arrive(func() {
+				if !answer && sealed == to.ratchet.id {
+					to.sendReady(true) // in front of what the owner says when it hears of it
+				}
+				to.opens(sealed)
+			})
+		}
+		return true
+	})
+}
+
+// part lets the ratchet of one end be another one, as an old copy of its state would.
+func (c *simConn) part() { c.ratchet.id += " of yesterday" }
 
 // operate queues an operation with the relay; they are done one after the other.
 func (c *simConn) operate(do func() bool) {

@@ -37,6 +37,7 @@ type sim struct {
 	again              float64                    // share of requests at addresses that arrive twice
 	lose               float64                    // share of requests at addresses that never arrive
 	faults             *faults                    // what relays and members do wrong; nil: nothing
+	partings           bool                       // ratchets part
 }
 
 type timed struct {
@@ -410,6 +411,8 @@ func (n *node) perform(effects []Effect) {
 			n.allow(e)
 		case SendConn:
 			n.sendOver(e)
+		case ResyncConn:
+			n.resync(e)
 		case DeleteConn:
 			if c := s.conns[e.Conn]; c != nil {
 				c.deleted = true

@@ -158,6 +158,10 @@ func (s *step) take(in Input) {
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.pause(p, ReasonQuota) })
 	case Continue:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resume(p) })
+	case ResyncNeeded:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resyncNeeded(p, c) })
+	case Resynced:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resynced(p, c, in) })
 	case Up:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.reconnected() })
 	case Down, Tick:
@@ -320,6 +324,9 @@ func (g *Group) nextWake() time.Time {
 	g.wakeDoors(&w)
 	for _, p := range g.peers {
 		w.add(p.receiptDue)
+		if p.sendable() == nil {
+			continue
+		}
 		for _, q := range p.out {
 			w.add(q.due)
 		}

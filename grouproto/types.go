@@ -117,10 +117,11 @@ const (
 	ReasonInactive            // silent for 21 days
 	ReasonLimit               // too many attempts or open pairs; waits
 	ReasonRefused             // any other permanent refusal
+	ReasonRatchet             // the ends' ratchets have parted, and are made again
 )
 
 var reasonNames = [...]string{"", "temporary", "host", "auth", "not available", "quota", "expired", "hello", "no answer",
-	"waiting for inviter", "no route", "inactive", "limit", "refused"}
+	"waiting for inviter", "no route", "inactive", "limit", "refused", "ratchet"}
 
 // String returns the reason's stable name.
 func (r Reason) String() string {

@@ -1,0 +1,170 @@
+package grouproto
+
+import (
+	"time"
+
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// The ratchet of a pair connection can part: an end was restored from an old copy, say. Then it is made again, and both
+// ends prove with a hello that they are who they were (docs/groups.md, "A ratchet that was made again").
+//
+//	fits ─ ResyncNeeded ─→ parted ─ Resynced, own hello sent ─→ unproven ─ the peer's hello good ─→ fits
+//	  └──────────────────────── Resynced: the peer began ──────────┘
+//
+// Nothing is handed to a connection that does not fit. If it takes longer than mendWait, or happens again within it, the
+// pair gets another connection, if there is anybody to pass an offer on; else it is tried again.
+
+// fit is what the ratchet of a connection is good for.
+type fit uint8
+
+const (
+	fits     fit = iota
+	parted       // nothing can be sent until it is made again
+	unproven     // it was made again, and the peer has not said hello
+)
+
+// mendWait is how long a ratchet may take to be made again, which is also how often that is tried.
+const mendWait = time.Hour
+
+// rebound is what a connection knows about a ratchet that does not fit. It is stored with it.
+type rebound struct {
+	fit     fit
+	begunAt time.Time // when it was last to be made again; zero: never
+	until   time.Time // when it is given up
+	side    ResyncSide
+	binding Binding // of an unproven one
+}
+
+func (r *rebound) append(dst []byte) []byte {
+	dst = appendTime(appendTime(append(dst, byte(r.fit)), r.begunAt), r.until)
+	if r.fit == unproven {
+		dst = append(append(dst, byte(r.side)), r.binding[:]...)
+	}
+	return dst
+}
+
+func readRebound(r *wire.Reader) (b rebound) {
+	b.fit, b.begunAt, b.until = fit(r.U8()), readTime(r), readTime(r)
+	switch b.fit {
+	case fits, parted:
+	case unproven:
+		b.side, b.binding = ResyncSide(r.U8()), read32(r)
+	default:
+		r.Fail("state of a ratchet")
+	}
+	return b
+}
+
+// hello is the side that an end signs its hello for: the sending side stands where the joiner stood in the agreement.
+func (r ResyncSide) hello() side {
+	if r == SideSending {
+		return sideJoiner
+	}
+	return sideInitiator
+}
+
+// other is the side of the other end.
+func (r ResyncSide) other() ResyncSide {
+	if r == SideSending {
+		return SideReceiving
+	}
+	return SideSending
+}
+
+// mending returns the newest working connection whose ratchet does not fit; nil if there is none.
+func (p *peer) mending() *pairConn {
+	for i := len(p.conns) - 1; i >= 0; i-- {
+		if c := p.conns[i]; c.state == connReady && !c.broken && !c.deaf && c.rebound.fit != fits {
+			return c
+		}
+	}
+	return nil
+}
+
+// resyncNeeded begins to make the ratchet of a connection again.
+func (s *step) resyncNeeded(p *peer, c *pairConn) {
+	b := &c.rebound
+	if c.state != connReady || c.broken || c.deaf || !c.until.IsZero() || b.fit != fits {
+		return
+	}
+	b.fit = parted
+	if again := b.begunAt.Add(mendWait); b.begunAt.IsZero() || !s.env.Now.Before(again) {
+		s.mend(c)
+	} else if b.until = again; s.hasRoute(p) {
+		s.broke(p, c, ReasonRatchet)
+	}
+	if !p.ended() && !p.healthy() {
+		p.connected = false
+		s.wait(p, ReasonRatchet)
+	}
+}
+
+// mend asks for another ratchet.
+func (s *step) mend(c *pairConn) {
+	c.rebound.begunAt, c.rebound.until = s.env.Now, s.env.Now.Add(mendWait)
+	s.do(ResyncConn{Conn: c.name})
+}
+
+// takenBack is a body that a connection did not take, because the peer has begun to make its ratchet again. It goes out
+// behind the hello.
+func (s *step) takenBack(p *peer, c *pairConn) {
+	if c.rebound.fit == fits {
+		c.rebound.fit, c.rebound.until = parted, s.env.Now.Add(mendWait)
+	}
+	s.rewind(p, c.name)
+	s.directAgain(p, c.name)
+}
+
+// resynced says hello over a ratchet that was made again, before anything else.
+func (s *step) resynced(p *peer, c *pairConn, in Resynced) {
+	if c.state != connReady && c.state != connAllowed {
+		return
+	}
+	b := &c.rebound
+	b.fit, b.side, b.binding = unproven, in.Side, in.Binding
+	if !b.until.After(s.env.Now) {
+		b.until = s.env.Now.Add(mendWait)
+	}
+	h := s.newHello(p, c)
+	s.main.ref++
+	s.counts.count(forSync)
+	body := wire.AppendStr16(nil, h.sign(s.key, in.Side.hello(), in.Binding))
+	s.do(SendConn{Conn: c.name, Ref: s.main.ref, Body: body})
+}
+
+// proven checks the first frame over a ratchet that was made again; nothing of the connection is looked at before.
+func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
+	b := &c.rebound
+	if len(frames) == 0 || !s.helloGood(p, c, b.side.other().hello(), b.binding, frames[0]) {
+		p.connected = false
+		s.badHello(p, c)
+		return false
+	}
+	*b = rebound{begunAt: b.begunAt}
+	c.broken = false
+	if c.state != connReady {
+		return true
+	}
+	if p.offering() == nil && p.sendable() == c {
+		p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
+	}
+	s.flows(p, c, true)
+	return true
+}
+
+// mendTimers gives up ratchets that were not made again in time.
+func (s *step) mendTimers() {
+	for _, p := range s.present() {
+		c := p.mending()
+		if c == nil || !s.due(c.rebound.until) {
+			continue
+		}
+		s.touch(p)
+		if s.hasRoute(p) {
+			s.broke(p, c, ReasonRatchet)
+		} else {
+			s.mend(c)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func (s *step) wanted() (want []*peer, open int) {
 		return nil, 0
 	}
 	for _, p := range s.present() {
-		if (p.healthy() || p.mending() != nil) && !p.replace && p.offering() == nil || !s.initiates(p) {
+		if (p.healthy() || p.mendable()) && !p.replace && p.offering() == nil || !s.initiates(p) {
 			continue
 		}
 		if c := p.offering(); c != nil {
@@ -50,7 +50,7 @@ func (s *step) wanted() (want []*peer, open int) {
 			}
 			continue
 		}
-		if (p.healthy() || p.mending() != nil) && !p.replace {
+		if (p.healthy() || p.mendable()) && !p.replace {
 			continue
 		}
 		if p.retryAt.After(s.env.Now) {
@@ -419,7 +419,7 @@ func (s *step) pairTimers() {
 			p.retryAt = time.Time{}
 		case s.initiates(p):
 			p.retryAt = time.Time{} // schedule begins it
-		case !p.healthy() && p.mending() == nil:
+		case !p.healthy() && !p.mendable():
 			s.wait(p, ReasonNoAnswer)
 			s.backOff(p)
 			s.need(p)

@@ -12,8 +12,8 @@ import (
 //	fits ─ ResyncNeeded ─→ parted ─ Resynced, own hello sent ─→ unproven ─ the peer's hello good ─→ fits
 //	  └──────────────────────── Resynced: the peer began ──────────┘
 //
-// Nothing is handed to a connection that does not fit. If it takes longer than mendWait, or happens again within it, the
-// pair gets another connection, if there is anybody to pass an offer on; else it is tried again.
+// Nothing is handed to a connection that does not fit. It is tried every mendWait. If that was not enough once, or the
+// ratchet parts again within it, the pair also tries to get another connection, if there is anybody to pass an offer on.
 
 // fit is what the ratchet of a connection is good for.
 type fit uint8
@@ -31,13 +31,14 @@ const mendWait = time.Hour
 type rebound struct {
 	fit     fit
 	begunAt time.Time // when it was last to be made again; zero: never
-	until   time.Time // when it is given up
+	until   time.Time // when it is tried again
+	late    bool      // another connection is wanted meanwhile
 	side    ResyncSide
 	binding Binding // of an unproven one
 }
 
 func (r *rebound) append(dst []byte) []byte {
-	dst = appendTime(appendTime(append(dst, byte(r.fit)), r.begunAt), r.until)
+	dst = appendFlag(appendTime(appendTime(append(dst, byte(r.fit)), r.begunAt), r.until), r.late)
 	if r.fit == unproven {
 		dst = append(append(dst, byte(r.side)), r.binding[:]...)
 	}
@@ -45,7 +46,7 @@ func (r *rebound) append(dst []byte) []byte {
 }
 
 func readRebound(r *wire.Reader) (b rebound) {
-	b.fit, b.begunAt, b.until = fit(r.U8()), readTime(r), readTime(r)
+	b.fit, b.begunAt, b.until, b.late = fit(r.U8()), readTime(r), readTime(r), readFlag(r)
 	switch b.fit {
 	case fits, parted:
 	case unproven:
@@ -82,6 +83,12 @@ func (p *peer) mending() *pairConn {
 	return nil
 }
 
+// mendable tells whether a pair waits for a ratchet and for nothing else.
+func (p *peer) mendable() bool {
+	c := p.mending()
+	return c != nil && !c.rebound.late
+}
+
 // resyncNeeded begins to make the ratchet of a connection again.
 func (s *step) resyncNeeded(p *peer, c *pairConn) {
 	b := &c.rebound
@@ -91,12 +98,21 @@ func (s *step) resyncNeeded(p *peer, c *pairConn) {
 	b.fit = parted
 	if again := b.begunAt.Add(mendWait); b.begunAt.IsZero() || !s.env.Now.Before(again) {
 		s.mend(c)
-	} else if b.until = again; s.hasRoute(p) {
-		s.broke(p, c, ReasonRatchet)
+	} else {
+		b.until = again
+		s.late(p, c)
 	}
 	if !p.ended() && !p.healthy() {
 		p.connected = false
 		s.wait(p, ReasonRatchet)
+	}
+}
+
+// late begins to replace a connection whose ratchet takes too long.
+func (s *step) late(p *peer, c *pairConn) {
+	if s.hasRoute(p) && !c.rebound.late {
+		c.rebound.late = true
+		s.unhealthy(p, ReasonRatchet)
 	}
 }
 
@@ -142,8 +158,7 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 		return false
 	}
 	*b = rebound{begunAt: b.begunAt}
-	c.broken = false
-	if c.state != connReady {
+	if c.state != connReady || c.broken || !c.until.IsZero() {
 		return true
 	}
 	if p.offering() == nil && p.sendable() == c {
@@ -153,18 +168,13 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 	return true
 }
 
-// mendTimers gives up ratchets that were not made again in time.
+// mendTimers tries again what was not made again in time.
 func (s *step) mendTimers() {
 	for _, p := range s.present() {
-		c := p.mending()
-		if c == nil || !s.due(c.rebound.until) {
-			continue
-		}
-		s.touch(p)
-		if s.hasRoute(p) {
-			s.broke(p, c, ReasonRatchet)
-		} else {
+		if c := p.mending(); c != nil && s.due(c.rebound.until) {
+			s.touch(p)
 			s.mend(c)
+			s.late(p, c)
 		}
 	}
 }

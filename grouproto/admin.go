@@ -13,7 +13,8 @@ func (s *step) leave() (Done, error) {
 		s.gone()
 		return Done{}, nil
 	}
-	return s.write(&oplog.Leave{})
+	// Also while recovering: whoever wants to go may go, and a leave voids nothing.
+	return s.writeNow(&oplog.Leave{})
 }
 
 // remove is GMDEL, with or without contest.

@@ -110,6 +110,13 @@ type (
 	}
 	// MemberResumed says that sending to a member goes on. GSTATE.
 	MemberResumed struct{ Member Key }
+	// Recovering says that this member has noticed, or was told, that its records are older than what it has said since:
+	// commands that write are refused with ErrRecovering until Recovered. GSTATE.
+	Recovering struct{ Why Recovery }
+	// Recovered says that writing goes on, as a new run of numbers. GSTATE.
+	Recovered struct{}
+	// OwnMessage is a message of this member that others had and its own records had not, told once. GMSGOWN.
+	OwnMessage struct{ Message StoredMessage }
 	// CaughtUp says that nothing is known to be missing after something was. GSYNC.
 	CaughtUp struct{}
 	// DirectFrame is a frame of package directconn from a member that is present and connected. Permitted tells whether
@@ -212,6 +219,9 @@ func (PolicyChanged) event()      {}
 func (SettingChanged) event()     {}
 func (MemberPaused) event()       {}
 func (MemberResumed) event()      {}
+func (Recovering) event()         {}
+func (Recovered) event()          {}
+func (OwnMessage) event()         {}
 func (CaughtUp) event()           {}
 func (DirectFrame) event()        {}
 func (Letter) event()             {}

@@ -10,7 +10,7 @@ import (
 
 // send is GSEND: the message is stored under its number, and every present member's cursor will pass it.
 func (s *step) send(in Send) (Done, error) {
-	if err := s.member(); err != nil {
+	if err := s.writable(); err != nil {
 		return Done{}, err
 	}
 	switch {
@@ -175,7 +175,7 @@ func (s *step) ownMessage(number uint64) *ownFrame {
 // mayFan tells whether the next own message can be handed to a connection now.
 func (s *step) mayFan(p *peer, c *pairConn) bool {
 	return c.state == connReady && p.next < s.main.next && !p.ended() && p.paused == ReasonNone && len(p.window) < windowSize &&
-		s.main.status == StatusMember
+		s.main.status == StatusMember && s.main.recovery == RecoveryNone
 }
 
 // bundle is a body in the making.

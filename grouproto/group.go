@@ -51,6 +51,7 @@ type Group struct {
 	counts     Counts
 	asks       map[Key]*ask       // repair of one author's gaps
 	wantOps    map[OpID]*wantedOp // operations that were heard of
+	doubts     map[Key]bool       // who named another content of a message of the current run
 	odd        map[Key]oddDigest  // digests of peers that differ from the own one
 	behind     bool               // something was missing at the end of the last step
 	delayed    int                // frames in the records of delayed frames

@@ -342,7 +342,7 @@ func (h *hostile) arrived(in []*node) {
 	value, _, _ := in[0].g.st.Setting("history")
 	for _, author := range in {
 		st := &step{Group: author.g, env: author.env(author.tx)}
-		for number := range author.g.main.next {
+		for _, number := range author.numbers(0) {
 			k, ok := st.loadMessage(author.g.self, number)
 			if !ok {
 				h.t.Errorf("%s does not keep its message %d", author.name, number)

@@ -42,6 +42,9 @@ type (
 		Name  string
 		Value []byte
 	}
+	// Recover says that the records of this group are older than what it has sent since, as after a restored backup
+	// (GRECOVER); Why is RecoveryAsked or RecoveryStore. See Recovering.
+	Recover struct{ Why Recovery }
 	// Repair asks for a new connection with a member (GREPAIR), at most once an hour.
 	Repair struct{ Member Key }
 	// SendDirect sends a frame of package directconn to one member, once it is connected. Tag is TagDirectInv or
@@ -188,6 +191,7 @@ func (Close) input()        {}
 func (SetRole) input()      {}
 func (SetPolicy) input()    {}
 func (Set) input()          {}
+func (Recover) input()      {}
 func (Repair) input()       {}
 func (SendDirect) input()   {}
 func (LinkReady) input()    {}

@@ -209,7 +209,11 @@ func (s *step) contactFrame(in ContactFrame) {
 	}
 	switch f := d.frame.(type) {
 	case *accFrame:
-		if f.Group == s.id {
+		switch {
+		case f.Group != s.id:
+		case s.main.recovery != RecoveryNone:
+			s.keepAnswer(in)
+		default:
 			s.accepted(in.Contact, f)
 		}
 	case *rejFrame:

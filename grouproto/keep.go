@@ -123,14 +123,15 @@ func (s *step) depth(m *message) uint64 {
 // addTip notes a message that has just been stored, and takes away what it implies.
 func (s *step) addTip(id MessageID, m *message) {
 	s.main.tips = slices.DeleteFunc(s.main.tips, func(t MessageID) bool {
-		return t.Author == id.Author && t.Number < id.Number ||
+		return t.Author == id.Author && t.Number < id.Number && t.Number>>runBits == id.Number>>runBits ||
 			slices.ContainsFunc(m.Parents, func(p MessageID) bool { return p.Author == t.Author && p.Number == t.Number })
 	})
 	c := s.chain(id.Author)
 	implied := c.referred(id.Number)
 	// A later message of the author that is held implies this one.
 	if c.top > id.Number+1 && !c.missing(id.Number+1) {
-		implied = true
+		why, _ := c.absentAt(id.Number + 1)
+		implied = implied || why != noneNotExisted // nothing of another run implies it
 	}
 	if implied {
 		return

@@ -80,8 +80,13 @@ func (s *step) addressReady(in AddressReady) {
 	}
 	s.link.link = bytes.Clone(in.Link)
 	s.putLink()
-	if len(in.Link) <= oplog.MaxValue {
-		s.setAddress(in.Link)
+	s.publishLink()
+}
+
+// publishLink writes the link of the own address, or that there is none, into the log, if it is not there.
+func (s *step) publishLink() {
+	if len(s.link.link) <= oplog.MaxValue {
+		s.setAddress(s.link.link)
 	}
 }
 

@@ -41,6 +41,11 @@ func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
 			continue
 		}
 		res := s.log.Add(s.env.Tx, op, p.key)
+		for _, op := range res.Admitted {
+			if op.Author == s.self && s.main.status == StatusMember {
+				s.ownOperation(op)
+			}
+		}
 		all.Admitted = append(all.Admitted, res.Admitted...)
 		all.Equivocations = append(all.Equivocations, res.Equivocations...)
 		if res.Status == oplog.Admitted || res.Status == oplog.AlreadyKnown {

@@ -138,6 +138,7 @@ type peer struct {
 	askedAt   time.Time // the last of these
 	warned    time.Time
 	warnings  [WarnCard + 1]bucket // about it, by kind
+	listAsked bool                 // it was asked for its list
 	delayedN  uint32               // serial of its next delayed frame
 	delayed   int
 }

@@ -58,9 +58,10 @@ type GroupInfo struct {
 	Policy     Policy
 	Settings   []oplog.Setting
 	Ops        int
-	NextNumber uint64 // of the own next message
-	Inviter    Key    // zero for the creator
-	Upgrade    bool   // the group needs a newer version of this program to be changed
+	NextNumber uint64   // of the own next message
+	Inviter    Key      // zero for the creator
+	Recovery   Recovery // why nothing can be written now; RecoveryNone: it can
+	Upgrade    bool     // the group needs a newer version of this program to be changed
 }
 
 // MemberInfo is one member (GLS).
@@ -107,7 +108,7 @@ func (g *Group) Self() Key { return g.self }
 func (g *Group) Info() GroupInfo {
 	i := GroupInfo{
 		ID: g.id, Self: g.self, Status: g.main.status, NextNumber: g.main.next, Inviter: g.main.inviter,
-		Upgrade: g.main.upgrade,
+		Upgrade: g.main.upgrade, Recovery: g.main.recovery,
 	}
 	for _, p := range g.present() {
 		if p.healthy() {
@@ -171,7 +172,9 @@ func (g *Group) memberInfo(tx kv.Tx, p *peer) MemberInfo {
 // Delivery returns the state of the own message with this number for every present member, ascending by key; ErrUnknown
 // if there is no such message.
 func (g *Group) Delivery(number uint64) ([]MemberDelivery, error) {
-	if number >= g.main.next {
+	if c := g.chains[g.self]; number >= g.main.next || c == nil {
+		return nil, ErrUnknown
+	} else if why, _ := c.absentAt(number); why == noneNotExisted {
 		return nil, ErrUnknown
 	}
 	var out []MemberDelivery

@@ -128,7 +128,7 @@ func (s *sim) everythingArrived(in []*node) {
 	s.t.Helper()
 	for _, author := range in {
 		st := &step{Group: author.g, env: author.env(author.tx)}
-		for number := range author.g.main.next {
+		for _, number := range author.numbers(0) {
 			k, ok := st.loadMessage(author.g.self, number)
 			if !ok {
 				s.t.Errorf("%s does not keep its message %d", author.name, number)

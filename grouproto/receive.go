@@ -225,6 +225,10 @@ func (s *step) judge(via, author Key, m *message) {
 		return
 	}
 	s.build(k, false)
+	if author == s.self {
+		s.notice(OwnMessage{k.stored()})
+		return
+	}
 	s.notice(MessageReceived{k.stored()})
 }
 
@@ -277,6 +281,10 @@ func (s *step) build(k *kept, placed bool) {
 
 // refers notes a message that another one builds on: it exists.
 func (s *step) refers(id MessageID, via Key) {
+	if id.Author == s.self {
+		s.ownNamed(via, id)
+		return
+	}
 	if !s.mayExist(id) {
 		return
 	}
@@ -387,7 +395,7 @@ func (s *step) maySpeak(author Key, m *message) bool {
 
 // everMember tells whether a key belongs to somebody the log knows; of others nothing is kept.
 func (s *step) everMember(k Key) bool {
-	if s.peers[k] != nil {
+	if s.peers[k] != nil || k == s.self {
 		return true
 	}
 	_, left := s.st.Left(k)

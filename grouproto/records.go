@@ -26,6 +26,7 @@ import (
 //	t u64                  position → author · u64 number
 //	n token                an invitation of this member
 //	j member               a member that this one brings in
+//	r u64                  an answer to an invitation that waits for the end of a recovery
 //	h initiator · responder an offer to be passed on
 //	w u64                  a message whose heads are not known yet
 //	k member               a card
@@ -125,18 +126,23 @@ type mainRecord struct {
 	next uint64   // number of the next one
 	prev [32]byte // hash of the last one
 
-	position uint64      // of the next stored message
-	first    uint64      // position of the oldest kept message
-	tips     []MessageID // messages that no other held message implies, own ones included
-	ref      Ref         // last one used
-	serial   uint64      // last number used for a record of a held message
-	nextSync time.Time   // of the regular G_SYNC
-	lastSync time.Time   // of any G_SYNC to random members
-	syncAt   time.Time   // of G_SYNC after a reconnection
-	spreadAt time.Time   // when own adds go to those who have not heard of them
-	sweeps   []removals  // of the last hour
-	empty    bool        // Empty has been told
-	upgrade  bool        // WarnUpgrade has been told
+	position   uint64        // of the next stored message
+	first      uint64        // position of the oldest kept message
+	tips       []MessageID   // messages that no other held message implies, own ones included
+	ref        Ref           // last one used
+	serial     uint64        // last number used for a record of a held message
+	nextSync   time.Time     // of the regular G_SYNC
+	lastSync   time.Time     // of any G_SYNC to random members
+	syncAt     time.Time     // of G_SYNC after a reconnection
+	spreadAt   time.Time     // when own adds go to those who have not heard of them
+	sweeps     []removals    // of the last hour
+	empty      bool          // Empty has been told
+	upgrade    bool          // WarnUpgrade has been told
+	run        uint64        // where the current run of own numbers began
+	recovery   Recovery      // why nothing is written now
+	asked      []askedMember // by the recovery
+	askedUntil time.Time     // recoverWait after the first of them
+	claimAt    time.Time     // when a recovery last began for nothing but what a member said
 }
 
 // removals are how many members one author removed at a time.
@@ -146,9 +152,12 @@ type removals struct {
 	count  uint32
 }
 
+// mainVersion is that of the main record; version 1 did not know of recoveries.
+const mainVersion = 2
+
 func (g *Group) putMain(tx kv.Tx) {
 	m := &g.main
-	b := appendFlag(appendFlag([]byte{recordVersion, byte(m.status)}, m.hasLog), m.logDone)
+	b := appendFlag(appendFlag([]byte{mainVersion, byte(m.status)}, m.hasLog), m.logDone)
 	b = appendTime(b, m.graceEnd)
 	b = append(appendFlag(b, m.endTold), m.inviter[:]...)
 	b = append(wire.AppendStr16(b, []byte(m.contact)), m.token[:]...)
@@ -167,6 +176,11 @@ func (g *Group) putMain(tx kv.Tx) {
 		b = wire.AppendU32(appendTime(append(b, r.author[:]...), r.at), r.count)
 	}
 	b = appendFlag(appendFlag(b, m.empty), m.upgrade)
+	b = appendTime(append(wire.AppendU64(b, m.run), byte(m.recovery)), m.claimAt)
+	b = wire.AppendU16(appendTime(b, m.askedUntil), uint16(len(m.asked)))
+	for _, a := range m.asked {
+		b = appendFlag(append(b, a.member[:]...), a.answered)
+	}
 	if !bytes.Equal(b, g.kept) {
 		tx.Put(record('g'), b)
 		g.kept = b
@@ -176,7 +190,8 @@ func (g *Group) putMain(tx kv.Tx) {
 func (g *Group) loadMain(tx kv.Tx) error {
 	b, ok := tx.Get(record('g'))
 	r := wire.NewReader(b)
-	if !ok || r.U8() != recordVersion {
+	version := r.U8()
+	if !ok || version == 0 || version > mainVersion {
 		return ErrRecords
 	}
 	m := mainRecord{status: Status(r.U8()), hasLog: readFlag(r), logDone: readFlag(r)}
@@ -194,6 +209,12 @@ func (g *Group) loadMain(tx kv.Tx) error {
 		m.sweeps = append(m.sweeps, removals{readKey(r), readTime(r), r.U32()})
 	}
 	m.empty, m.upgrade = readFlag(r), readFlag(r)
+	if version > 1 {
+		m.run, m.recovery, m.claimAt, m.askedUntil = r.U64(), Recovery(r.U8()), readTime(r), readTime(r)
+		for n := r.U16(); n > 0 && r.Err() == nil; n-- {
+			m.asked = append(m.asked, askedMember{readKey(r), readFlag(r)})
+		}
+	}
 	if r.Done() != nil {
 		return ErrRecords
 	}

@@ -200,7 +200,7 @@ func (g *Group) wakeAsks(w *wake) {
 // copyCame takes a copy (G_FWD): only what is missing and was asked for, or what the author itself repeats.
 func (s *step) copyCame(p *peer, f *fwdFrame) {
 	c, a, n := s.chains[f.Author], s.asks[f.Author], f.Message.Number
-	if c == nil || f.Author == s.self {
+	if c == nil {
 		return
 	}
 	if f.Author != p.key {
@@ -218,7 +218,7 @@ func (s *step) copyCame(p *peer, f *fwdFrame) {
 func (s *step) noneCame(p *peer, f *noneFrame) {
 	for _, e := range f.Ranges {
 		c := s.chains[e.Author]
-		if c == nil || e.Author == s.self {
+		if c == nil {
 			continue
 		}
 		if e.Author == p.key {
@@ -229,6 +229,7 @@ func (s *step) noneCame(p *peer, f *noneFrame) {
 			}
 			if c.giveUp(e.Range, e.Why) {
 				s.progress(e.Author)
+				s.receiptWanted(p)
 			}
 			continue
 		}
@@ -282,6 +283,8 @@ func (s *step) give(p *peer, e wantEntry, none *noneFrame) bool {
 			s.post(p, &fwdFrame{e.Author, k.message}, forCopies, s.env.Now)
 		case held:
 			none.add(e.Author, Range{n, n}, noneNotForYou)
+		case e.Author == s.self && s.ownWanted(n):
+			return true // it may be with others, and they believe what the author says
 		default:
 			why, upTo := s.notHeld(e.Author, n)
 			none.add(e.Author, Range{n, upTo}, why)

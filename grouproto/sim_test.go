@@ -529,7 +529,7 @@ func (s *sim) agree(nodes ...*node) {
 func (s *sim) sameMessages(nodes []*node, from map[Key]uint64) {
 	s.t.Helper()
 	for _, author := range nodes {
-		for number := from[author.g.self]; number < author.g.main.next; number++ {
+		for _, number := range author.numbers(from[author.g.self]) {
 			k := fmt.Sprintf("%s/%d", author.g.self.Text(), number)
 			for _, n := range nodes {
 				if n != author && n.got[k] != 1 {

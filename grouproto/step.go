@@ -126,6 +126,8 @@ func (s *step) take(in Input) {
 		s.answer(s.write(&oplog.PolicyChange{Policy: in.Policy}))
 	case Set:
 		s.answer(s.write(&oplog.Set{Setting: oplog.Setting{Name: in.Name, Value: in.Value}}))
+	case Recover:
+		s.answer(s.recoverCommand(in.Why))
 	case Repair:
 		s.answer(s.repair(in))
 	case SendDirect:
@@ -204,6 +206,14 @@ func (g *Group) member() error {
 
 // write makes the next own operation and tells everybody.
 func (s *step) write(a oplog.Action) (Done, error) {
+	if err := s.writable(); err != nil {
+		return Done{}, err
+	}
+	return s.writeNow(a)
+}
+
+// writeNow is write, whatever is known about the own operations.
+func (s *step) writeNow(a oplog.Action) (Done, error) {
 	if err := s.member(); err != nil {
 		return Done{}, err
 	}
@@ -270,6 +280,7 @@ func (s *step) finish() {
 	s.doorTimers()
 	s.takeDelayed()
 	s.judgeWaiting()
+	s.recoverStep()
 	s.pauseTimers()
 	s.pairTimers()
 	s.knockTimers()
@@ -322,6 +333,7 @@ func (g *Group) nextWake() time.Time {
 	g.wakeAsks(&w)
 	g.wakeSync(&w)
 	g.wakeDoors(&w)
+	g.wakeRecovery(&w)
 	for _, p := range g.peers {
 		w.add(p.receiptDue)
 		if p.sendable() == nil {

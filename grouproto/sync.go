@@ -32,10 +32,18 @@ func (s *step) postFront(p *peer, flags uint8) {
 	}
 }
 
+// askForList sends the whole list and asks for the other one.
+func (s *step) askForList(p *peer) {
+	p.listAsked = true
+	s.postFront(p, syncAsk)
+}
+
 // postOwnFront tells a member how far the own chain goes; it pulls what it lacks.
 func (s *step) postOwnFront(p *peer) {
 	f := s.newSync(0)
-	if s.main.next > 0 {
+	if s.main.prev != ([32]byte{}) {
+		f.List = []MessageID{{s.self, s.main.next - 1, s.main.prev}}
+	} else {
 		f.List = s.front(func(k Key) bool { return k == s.self })
 	}
 	s.post(p, f, forSync, s.env.Now)
@@ -75,16 +83,25 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 		own.List = word
 		s.post(p, own, forSync, s.env.Now)
 	}
+	s.recoverAnswer(p, f)
 	switch {
 	case f.Flags&syncAsk != 0:
 		s.postFront(p, 0)
-	case len(f.List) == 0:
+	case len(f.List) > 0:
+		p.listAsked = false
+	case p.listAsked:
+		p.listAsked = false // an answer that says that there is nothing, not another comparison
+	default:
 		s.noteDigest(p, f.Digest)
 	}
 }
 
 // named takes an entry of a peer's list.
 func (s *step) named(p *peer, id MessageID) {
+	if id.Author == s.self {
+		s.ownNamed(p.key, id)
+		return
+	}
 	if !s.mayExist(id) {
 		return
 	}
@@ -153,7 +170,7 @@ func (s *step) syncTimers() {
 		}
 		m.lastSync = s.env.Now
 		delete(s.odd, p.key)
-		s.postFront(p, syncAsk)
+		s.askForList(p)
 	}
 }
 

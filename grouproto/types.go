@@ -61,6 +61,7 @@ var (
 	ErrExpired       = errors.New("the invitation has expired")
 	ErrNoContest     = errors.New("nothing that could be contested")
 	ErrUpgrade       = errors.New("the group needs a newer version of this program")
+	ErrRecovering    = errors.New("recovering from an older state: nothing is written until the others have told what is missing")
 	ErrNotConnected  = errors.New("no connection with this member, and enough waits for it")
 	ErrRecords       = errors.New("stored group is unreadable")
 	ErrVersion       = errors.New("no common version of the group protocol")

@@ -1,0 +1,276 @@
+package grouproto
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coterie-im/coterie/grouproto/oplog"
+	"github.com/coterie-im/coterie/internal/wire"
+)
+
+// Coming back from an old backup (docs/groups.md, "Recovery"). A member whose records are older than what it has said since
+// would use numbers again. While it recovers it writes nothing: it asks others how far its own chain went, takes its own
+// operations and messages back from them, and then begins a new run of numbers.
+
+// Recovery says why a member recovers.
+type Recovery uint8
+
+// Reasons of a recovery.
+const (
+	RecoveryNone      Recovery = iota
+	RecoveryAsked              // the client said so
+	RecoveryStore              // the store is not the one that was used last
+	RecoveryMessage            // a member named an own message that is not here
+	RecoveryOperation          // a member had an own operation that is not here
+	RecoveryRatchet            // the ratchets of several pairs have come apart at once
+)
+
+// String returns the reason's stable name; empty for RecoveryNone.
+func (r Recovery) String() string {
+	return [...]string{"", "asked", "store", "message", "operation", "ratchet"}[min(r, RecoveryRatchet)]
+}
+
+const (
+	runBits       = 20               // a run begins at seconds since 1970 × 2^20
+	recoverPeers  = 3                // members that are asked, or all if there are fewer
+	recoverWait   = 60 * time.Second // after the first question; then what has come has to do, if anybody answered
+	claimEvery    = 24 * time.Hour   // between two recoveries that rest on nothing but what members say
+	claimAhead    = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock
+	mostAnswers   = mostInvites      // answers to invitations that are kept until the end
+	ratchetWithin = 10 * time.Minute
+	ratchetPairs  = 2 // pairs whose ratchets come apart within that time, or all if there are fewer
+)
+
+// askedMember is a member that was asked for what it has.
+type askedMember struct {
+	member   Key
+	answered bool
+}
+
+// writable tells why a command that writes cannot be done now; nil if it can.
+func (g *Group) writable() error {
+	if err := g.member(); err != nil {
+		return err
+	}
+	if g.main.recovery != RecoveryNone {
+		return ErrRecovering
+	}
+	return nil
+}
+
+// recoverCommand is GRECOVER.
+func (s *step) recoverCommand(why Recovery) (Done, error) {
+	if err := s.member(); err != nil {
+		return Done{}, err
+	}
+	s.beginRecovery(why)
+	return Done{}, nil
+}
+
+// beginRecovery stops all writing until others have told how far the own chain and log went.
+func (s *step) beginRecovery(why Recovery) {
+	if s.main.recovery != RecoveryNone || s.main.status != StatusMember {
+		return
+	}
+	s.main.recovery, s.main.asked, s.main.askedUntil = why, nil, time.Time{}
+	s.notice(Recovering{why})
+}
+
+// claimed is what a member says about own messages that are not here: nobody can prove it, so it makes a member recover
+// once a day at most. It tells whether the member recovers now.
+func (s *step) claimed() bool {
+	if s.main.recovery != RecoveryNone {
+		return true
+	}
+	if s.main.status != StatusMember || s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
+		return false
+	}
+	s.main.claimAt = s.env.Now
+	s.beginRecovery(RecoveryMessage)
+	return true
+}
+
+// plausible tells whether an own number can be one that was written after the backup: in the same run, or in one that
+// began since. The time of the backup is known from the last regular G_SYNC.
+func (s *step) plausible(n uint64) bool {
+	if n < s.main.run+1<<runBits {
+		return true
+	}
+	return n >= runStart(s.main.nextSync.Add(-syncEvery)) && n < runStart(s.env.Now.Add(claimAhead))
+}
+
+func runStart(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) << runBits }
+
+// ownNamed takes what somebody says about one of the own messages.
+func (s *step) ownNamed(via Key, id MessageID) {
+	n := id.Number
+	if !s.plausible(n) || s.main.status != StatusMember {
+		return
+	}
+	if held, ok := s.loadMessage(s.self, n); ok {
+		switch {
+		case held.id.Hash == id.Hash:
+		case held.vouched:
+			s.warn(WarnDisputed, via)
+		case n >= s.main.run:
+			// Written after the backup, and then again? One who lies, or keeps what a liar said, is not enough.
+			if s.doubts == nil {
+				s.doubts = map[Key]bool{}
+			}
+			if s.doubts[via] = true; len(s.doubts) >= min(2, len(s.present())) {
+				s.claimed()
+			}
+		}
+		return
+	}
+	c := s.chain(s.self)
+	if n >= s.main.next {
+		if s.claimed() {
+			c.know(n)
+			s.gapSeen(s.self)
+		}
+		return
+	}
+	if why, _ := c.absentAt(n); why == noneNotExisted {
+		c.appear(n)
+		c.reopen(n)
+	}
+	if c.missing(n) {
+		s.gapSeen(s.self)
+	}
+}
+
+// ownWanted tells whether a question for an own message that is not here gets no answer, because it may be with others.
+func (s *step) ownWanted(n uint64) bool {
+	c := s.chains[s.self]
+	if n < s.main.next || c != nil && n < c.top {
+		return c != nil && c.missing(n)
+	}
+	return s.main.recovery != RecoveryNone
+}
+
+// ownOperation is an own operation that a member handed over and that was not here. It is signed, so there is no doubt,
+// unless it is from before the last recovery.
+func (s *step) ownOperation(op *oplog.Op) {
+	if s.main.run == 0 || op.Time > int64(s.main.run>>runBits) {
+		s.beginRecovery(RecoveryOperation)
+	}
+}
+
+// recoverStep asks who has not been asked, and ends the recovery when enough have answered.
+func (s *step) recoverStep() {
+	if s.main.recovery == RecoveryNone || s.main.status != StatusMember {
+		return
+	}
+	m := &s.main
+	if s.due(m.askedUntil) && m.answers() == 0 {
+		// Nobody has answered: others are asked, or the same once more.
+		m.asked, m.askedUntil = nil, time.Time{}
+	}
+	need := min(recoverPeers, len(s.present()))
+	not := map[Key]bool{}
+	for _, a := range m.asked {
+		not[a.member] = true
+	}
+	for len(m.asked) < need {
+		p := s.randomReady(not)
+		if p == nil {
+			break
+		}
+		if m.askedUntil.IsZero() {
+			m.askedUntil = s.env.Now.Add(recoverWait)
+		}
+		not[p.key] = true
+		m.asked = append(m.asked, askedMember{member: p.key})
+		s.askForList(p)
+	}
+	c := s.chains[s.self]
+	complete := len(s.wantOps) == 0 && (c == nil || len(c.gaps) == 0)
+	if need == 0 || m.answers() >= need && complete || m.answers() > 0 && s.due(m.askedUntil) {
+		s.recovered()
+	}
+}
+
+// answers is how many of those who were asked have answered.
+func (m *mainRecord) answers() (n int) {
+	for _, a := range m.asked {
+		if a.answered {
+			n++
+		}
+	}
+	return n
+}
+
+func (g *Group) wakeRecovery(w *wake) {
+	if g.main.recovery != RecoveryNone && g.main.status == StatusMember {
+		w.add(g.main.askedUntil)
+	}
+}
+
+// recoverAnswer notes that a member has told what it has: with a list, or by a digest that says that there is none or no
+// other.
+func (s *step) recoverAnswer(p *peer, f *syncFrame) {
+	i := slices.IndexFunc(s.main.asked, func(a askedMember) bool { return a.member == p.key })
+	if s.main.recovery == RecoveryNone || i < 0 || f.Flags&syncAsk != 0 {
+		return
+	}
+	last := len(f.List) > 0 && len(f.List) < syncEntries
+	for _, id := range f.List {
+		last = last || id.Author == s.self
+	}
+	if last || len(f.List) == 0 && (f.Digest == digest(nil) || f.Digest == s.digest()) {
+		s.main.asked[i].answered = true
+	}
+}
+
+// recovered begins a new run. What was not handed out before the backup is pulled by those who lack it.
+func (s *step) recovered() {
+	m, c := &s.main, s.chain(s.self)
+	run := runStart(s.env.Now)
+	if most := max(c.top, m.next); most > run {
+		run = (most>>runBits + 1) << runBits
+	}
+	if c.top < run {
+		never := Range{c.top, run - 1}
+		c.settle(never)
+		c.noteAbsent(never, noneNotExisted)
+	}
+	m.run, m.next, m.prev, m.recovery = run, run, [32]byte{}, RecoveryNone
+	s.doubts = nil
+	m.asked, m.askedUntil = nil, time.Time{}
+	for _, p := range s.everybody() {
+		s.touch(p)
+		p.next, p.sent, p.window = run, run, nil
+		if !p.ended() {
+			s.postOwnFront(p)
+		}
+	}
+	s.notice(Recovered{})
+	s.takeAnswers()
+	s.publishLink()
+}
+
+// keepAnswer keeps an answer to an invitation, which would make this member write an operation.
+func (s *step) keepAnswer(in ContactFrame) {
+	kept := 0
+	s.env.Tx.Scan(record('r'), nil, func(_, _ []byte) bool { kept++; return true })
+	if kept < mostAnswers {
+		s.main.serial++
+		s.env.Tx.Put(numberKey('r', s.main.serial), append(wire.AppendStr16(nil, []byte(in.Contact)), in.Frame...))
+	}
+}
+
+func (s *step) takeAnswers() {
+	var keys [][]byte
+	var frames []ContactFrame
+	s.env.Tx.Scan(record('r'), nil, func(k, v []byte) bool {
+		r := wire.NewReader(v)
+		contact := string(r.Str16())
+		keys, frames = append(keys, k), append(frames, ContactFrame{contact, v[len(v)-r.Len():]})
+		return true
+	})
+	for i, f := range frames {
+		s.env.Tx.Delete(keys[i])
+		s.contactFrame(f)
+	}
+}

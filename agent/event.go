@@ -163,6 +163,10 @@ type (
 	GroupMessageConfirmed struct {
 		Message MessageID `json:"message"`
 	}
+	// GroupOwnMessage (GMSGOWN): a message of oneself that others had and the own store, restored from a backup, had not.
+	GroupOwnMessage struct {
+		MessageRecord
+	}
 	// GroupSent (GSENT): all own messages with numbers below UpTo are on their way to the member.
 	GroupSent struct {
 		Member MemberID `json:"member"`
@@ -263,6 +267,8 @@ const (
 	ChangeMemberWaiting      Change = "member waiting"      // Member, Reason: its connection does not work
 	ChangeMemberPaused       Change = "member paused"       // Member, Reason: sending to it rests
 	ChangeMemberResumed      Change = "member resumed"      // Member
+	ChangeRecovering         Change = "recovering"          // Reason: nothing is written until the others have told what is missing
+	ChangeRecovered          Change = "recovered"           // writing goes on
 	ChangeRole               Change = "role"                // Member, Role
 	ChangePolicy             Change = "policy"              // Policy
 	ChangeSetting            Change = "setting"             // Name, Value
@@ -299,7 +305,7 @@ var eventTypes = func() map[string]reflect.Type {
 	for _, e := range []EventData{
 		&LinkReady{}, &Confirmation{}, &Request{}, &Joined{}, &PeerInfo{}, &Connected{}, &Message{}, &Sent{}, &SendFailed{},
 		&SendDelayed{}, &Received{}, &ResyncChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
-		&GroupInvitation{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{},
+		&GroupInvitation{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupOwnMessage{},
 		&GroupSent{}, &GroupReceived{}, &GroupSendFailed{}, &MemberLeft{}, &MemberRemoved{}, &Removed{}, &GroupEmpty{},
 		&GroupDeleted{}, &GroupChanged{}, &GroupWarning{}, &GroupSynced{},
 		&DirectRequest{}, &DirectReady{}, &DirectEnded{},

@@ -70,6 +70,9 @@ func (*GroupMessage) Type() string { return "GMSG" }
 func (*GroupMessageConfirmed) Type() string { return "GMSGOK" }
 
 // Type implements EventData.
+func (*GroupOwnMessage) Type() string { return "GMSGOWN" }
+
+// Type implements EventData.
 func (*GroupSent) Type() string { return "GSENT" }
 
 // Type implements EventData.

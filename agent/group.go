@@ -223,6 +223,13 @@ func (a *Agent) GroupRepair(ctx context.Context, g GroupID, m MemberID) error {
 	return a.groupCall(ctx, g, grouproto.Repair{Member: k})
 }
 
+// GroupRecover says that the store of this agent was restored from a backup, so that it has forgotten what it has sent to
+// the group since (GRECOVER). Nothing is written until other members have told what is missing: GroupChanged "recovering"
+// and "recovered"; commands that write fail with grouproto.ErrRecovering meanwhile. A member that notices does so by itself.
+func (a *Agent) GroupRecover(ctx context.Context, g GroupID) error {
+	return a.groupCall(ctx, g, grouproto.Recover{Why: grouproto.RecoveryAsked})
+}
+
 // GroupInfo is the state of a group.
 type GroupInfo struct {
 	ID        GroupID           `json:"id"`
@@ -236,8 +243,9 @@ type GroupInfo struct {
 	Ops       int               `json:"ops"`
 	Next      uint64            `json:"next"` // number of the own next message
 	Inviter   MemberID          `json:"inviter,omitempty"`
-	Upgrade   bool              `json:"upgrade,omitempty"` // a newer version of this program is needed to change the group
-	Members   []MemberInfo      `json:"members,omitempty"` // only from Group
+	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation
+	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed to change the group
+	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group
 }
 
 // MemberInfo is a member of a group and the state of its connection.

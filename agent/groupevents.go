@@ -78,6 +78,12 @@ func groupEvent(event grouproto.Event) EventData {
 		return &GroupMessage{MessageRecord: recordOf(ev.Message)}
 	case grouproto.MessageReplaced:
 		return &GroupMessage{MessageRecord: recordOf(ev.Message), Replaces: true}
+	case grouproto.OwnMessage:
+		return &GroupOwnMessage{MessageRecord: recordOf(ev.Message)}
+	case grouproto.Recovering:
+		return &GroupChanged{Change: ChangeRecovering, Reason: ev.Why.String()}
+	case grouproto.Recovered:
+		return &GroupChanged{Change: ChangeRecovered}
 	case grouproto.MessageConfirmed:
 		return &GroupMessageConfirmed{Message: messageID(ev.ID)}
 	case grouproto.MessageSent:

@@ -99,6 +99,7 @@ func groupInfo(g *groupEntry) GroupInfo {
 		Ops:       i.Ops,
 		Next:      i.NextNumber,
 		Inviter:   memberID(i.Inviter),
+		Recovery:  i.Recovery.String(),
 		Upgrade:   i.Upgrade,
 	}
 	for _, s := range i.Settings {

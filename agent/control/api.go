@@ -36,6 +36,7 @@ type API interface {
 	GroupRole(ctx context.Context, g agent.GroupID, m agent.MemberID, role string) error
 	GroupPolicy(context.Context, agent.GroupID, agent.Policy) error
 	GroupSet(ctx context.Context, g agent.GroupID, name string, value []byte) error
+	GroupRecover(context.Context, agent.GroupID) error
 	GroupRepair(context.Context, agent.GroupID, agent.MemberID) error
 	Groups(context.Context) ([]agent.GroupInfo, error)
 	Group(context.Context, agent.GroupID) (agent.GroupInfo, error)

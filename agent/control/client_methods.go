@@ -196,6 +196,12 @@ func (c *Client) GroupRepair(ctx context.Context, g agent.GroupID, m agent.Membe
 	return err
 }
 
+// GroupRecover implements API.
+func (c *Client) GroupRecover(ctx context.Context, g agent.GroupID) error {
+	_, err := c.order(ctx, "GRECOVER", g.Entity(), nothing{})
+	return err
+}
+
 // Groups implements API.
 func (c *Client) Groups(ctx context.Context) ([]agent.GroupInfo, error) {
 	_, answer, err := call[groupsAnswer](ctx, c, "GLS", "", nothing{})

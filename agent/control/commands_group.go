@@ -189,6 +189,10 @@ var groupCommands = []command{
 		func(ctx context.Context, a API, e agent.Entity, p memberParams) (agent.Entity, nothing, error) {
 			return done(e, a.GroupRepair(ctx, e.Group(), agent.MemberID(p.Member)))
 		}),
+	define("GRECOVER", onGroup, "OK", "say that the store was restored from a backup: nothing is written until the others have told what is missing",
+		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
+			return done(e, a.GroupRecover(ctx, e.Group()))
+		}),
 	define("GLS", onAgent, "GROUPS", "all groups, oldest first, without members",
 		func(ctx context.Context, a API, _ agent.Entity, _ nothing) (agent.Entity, groupsAnswer, error) {
 			all, err := a.Groups(ctx)

@@ -50,6 +50,7 @@ var codes = []struct {
 	{grouproto.ErrExpired, "GROUP EXPIRED"},
 	{grouproto.ErrNoContest, "GROUP NO_CONTEST"},
 	{grouproto.ErrUpgrade, "GROUP UPGRADE"},
+	{grouproto.ErrRecovering, "GROUP RECOVERING"},
 	{grouproto.ErrNotConnected, "GROUP NOT_CONNECTED"},
 	{grouproto.ErrVersion, "GROUP VERSION"},
 	{agent.ErrNoRule, "DIRECT NO_RULE"},

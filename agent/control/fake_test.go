@@ -284,6 +284,10 @@ func (f *fake) GroupRepair(ctx context.Context, g agent.GroupID, m agent.MemberI
 	return take(ctx, f, "GroupRepair", g, m)
 }
 
+func (f *fake) GroupRecover(ctx context.Context, g agent.GroupID) error {
+	return take(ctx, f, "GroupRecover", g)
+}
+
 func (f *fake) Groups(ctx context.Context) ([]agent.GroupInfo, error) {
 	return give[[]agent.GroupInfo](ctx, f, "Groups")
 }

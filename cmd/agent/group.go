@@ -41,6 +41,9 @@ func groupCommand(s *settings) *cobra.Command {
 		s.order("repair GROUP MEMBER", "Make a new connection with a member, at most once an hour", 2, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.GroupRepair(ctx, group(args[0]), agent.MemberID(args[1]))
 		}),
+		s.order("recover GROUP", "Say that the store was restored from a backup: nothing is written until the others have told what is missing", 1, func(ctx context.Context, a *control.Client, args []string) error {
+			return a.GroupRecover(ctx, group(args[0]))
+		}),
 		s.order("forget GROUP", "Remove everything stored about a group that has ended", 1, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.GroupForget(ctx, group(args[0]))
 		}),

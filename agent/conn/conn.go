@@ -77,6 +77,9 @@ type Conn struct {
 	heads  map[uint8]*outgoing // by slot of the send queue: oldest message, if it was looked up
 	issued map[Op]bool         // operations under way; not stored
 
+	// SHA-256 of the two records of the state as they were written last; zero: not known.
+	stateKept, progressKept [32]byte
+
 	oldestSent time.Time // when the message with the number sentFrom was sent, if known and remembered; not stored
 	wake       time.Time
 }
@@ -111,11 +114,7 @@ func Join(env Env, id ID, o JoinOptions) (*Conn, []Effect, error) {
 // Load brings a connection back from its records. ErrNotFound if there are none; any other error means that the records
 // are damaged.
 func Load(id ID, tx kv.Tx) (*Conn, error) {
-	b, ok := tx.Get([]byte{recordState})
-	if !ok {
-		return nil, ErrNotFound
-	}
-	st, err := decodeState(b)
+	st, err := loadState(tx)
 	if err != nil {
 		return nil, err
 	}

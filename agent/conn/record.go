@@ -1,18 +1,21 @@
 package conn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/internal/keys"
+	"github.com/coterie-im/coterie/internal/kv"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
 
 // Records of a connection: the first byte of their keys.
 const (
-	recordState    = 'c' // state
+	recordState    = 'c' // state without progress
+	recordProgress = 'p' // progress
 	recordRatchet  = 'r' // prefix of the ratchet's records
 	recordOutbox   = 'o' // slot, u64 ID: outgoing
 	recordReceived = 'm' // u64 ID: incoming, until the client acknowledges
@@ -32,8 +35,63 @@ var ErrNotFound = errors.New("no such connection")
 var ErrDamaged = errors.New("malformed stored connection")
 
 // stateFormat is the version of the state record, its first two bytes. Version 1, which is still read, ends before the
-// fields of a re-synchronisation.
-const stateFormat = 2
+// fields of a re-synchronisation. Versions 1 and 2 have progress and the number of queued messages in it.
+const stateFormat = 3
+
+// progress is what every message sent changes, in a record of its own.
+type progress struct {
+	lastID   int64 // of the last message sent or received, as the client counts
+	sentID   int64 // number of the last message sent
+	sentHash []byte
+	sentFrom int64 // sent messages with lower numbers are forgotten
+}
+
+const progressFormat = 1
+
+func (p *progress) append(dst []byte) []byte {
+	dst = wire.AppendI64(wire.AppendI64(append(dst, progressFormat), p.lastID), p.sentID)
+	return wire.AppendI64(wire.AppendStr8(dst, p.sentHash), p.sentFrom)
+}
+
+// decodeProgress reads what append wrote; ErrDamaged for everything else.
+func decodeProgress(b []byte) (progress, error) {
+	r := wire.NewReader(b)
+	if r.U8() != progressFormat {
+		return progress{}, fmt.Errorf("%w: unknown format of progress", ErrDamaged)
+	}
+	p := progress{lastID: r.I64(), sentID: r.I64(), sentHash: readHash(r), sentFrom: r.I64()}
+	if err := r.Done(); err != nil {
+		return progress{}, fmt.Errorf("%w: progress: %w", ErrDamaged, err)
+	}
+	return p, nil
+}
+
+// loadState reads the state and what belongs to it. ErrNotFound if there is none.
+func loadState(tx kv.Tx) (*state, error) {
+	b, ok := tx.Get([]byte{recordState})
+	if !ok {
+		return nil, ErrNotFound
+	}
+	s, err := decodeState(b)
+	if err != nil {
+		return nil, err
+	}
+	if binary.BigEndian.Uint16(b) < 3 {
+		return s, nil
+	}
+	b, _ = tx.Get([]byte{recordProgress})
+	if s.progress, err = decodeProgress(b); err != nil {
+		return nil, err
+	}
+	for i := range s.send {
+		q := &s.send[i]
+		tx.Scan(outboxPrefix(q.slot), nil, func(_, _ []byte) bool {
+			q.queued++
+			return true
+		})
+	}
+	return s, nil
+}
 
 // append appends the state record. Secrets are plain: sealing is the store's business.
 func (s *state) append(dst []byte) []byte {
@@ -47,13 +105,11 @@ func (s *state) append(dst []byte) []byte {
 	dst = wire.AppendStr16(wire.AppendStr16(wire.AppendStr16(dst, s.keys), s.params), s.info)
 	dst = s.confirmation.append(dst)
 	dst = s.post.append(dst)
-	dst = wire.AppendI64(wire.AppendI64(wire.AppendI64(dst, s.lastID), s.sentID), s.receivedID)
-	dst = wire.AppendStr8(wire.AppendStr8(dst, s.sentHash), s.receivedHash)
+	dst = wire.AppendStr8(wire.AppendI64(dst, s.receivedID), s.receivedHash)
 	dst = append(dst, byte(s.resync))
 	dst = wire.AppendU32(wire.AppendU32(wire.AppendU32(dst, s.unacked), s.owed), s.requests)
 	dst = wire.AppendU64(dst, s.lastRequest)
 	dst = appendTime(append(dst, byte(s.deletion)), s.deleteBy)
-	dst = wire.AppendI64(dst, s.sentFrom)
 	dst = wire.AppendU64(wire.AppendU64(dst, s.hashListFirst), s.hashListNext)
 	dst = appendHashes(dst, s.hashes)
 	dst = append(dst, byte(len(s.receive)))
@@ -87,21 +143,34 @@ func decodeState(b []byte) (*state, error) {
 	s.keys, s.params, s.info = copied(r.Str16()), copied(r.Str16()), copied(r.Str16())
 	s.confirmation = readConfirmation(r)
 	s.post = readPost(r)
-	s.lastID, s.sentID, s.receivedID = r.I64(), r.I64(), r.I64()
-	s.sentHash, s.receivedHash = readHash(r), readHash(r)
+	old := format < 3
+	if old {
+		s.lastID, s.sentID = r.I64(), r.I64()
+	}
+	s.receivedID = r.I64()
+	if old {
+		s.sentHash = readHash(r)
+	}
+	s.receivedHash = readHash(r)
 	s.resync = Resync(enum(r, byte(ResyncOK), byte(ResyncAgreed)))
 	s.unacked, s.owed = r.U32(), r.U32()
 	s.requests, s.lastRequest = r.U32(), r.U64()
 	s.deletion = deletion(enum(r, byte(notDeleting), byte(deletingAfterDelivery)))
 	s.deleteBy = readTime(r)
-	s.sentFrom = r.I64()
+	if old {
+		s.sentFrom = r.I64()
+	}
 	s.hashListFirst, s.hashListNext = r.U64(), r.U64()
 	s.hashes = readHashes(r)
 	for range r.U8() {
 		s.receive = append(s.receive, readReceiveQueue(r))
 	}
 	for range r.U8() {
-		s.send = append(s.send, readSendQueue(r))
+		q := readSendQueue(r)
+		if old {
+			q.queued = r.U32()
+		}
+		s.send = append(s.send, q)
 	}
 	if format >= 2 {
 		s.resyncKeys, s.rebound = copied(r.Str16()), Side(enum(r, 0, byte(Sending)))
@@ -191,7 +260,7 @@ func (q *sendQueue) append(dst []byte) []byte {
 	dst = q.id.Append(q.server.Append(dst))
 	dst = q.dh.Append(append(dst, q.key[:]...))
 	dst = append(dst, q.secret[:]...)
-	return wire.AppendU32(q.retry.append(dst), q.queued)
+	return q.retry.append(dst)
 }
 
 func readSendQueue(r *wire.Reader) (q sendQueue) {
@@ -201,7 +270,7 @@ func readSendQueue(r *wire.Reader) (q sendQueue) {
 	r.Copy(q.key[:])
 	q.dh = keys.Read(r, keys.X25519)
 	r.Copy(q.secret[:])
-	q.retry, q.queued = readRetry(r), r.U32()
+	q.retry = readRetry(r)
 	return q
 }
 

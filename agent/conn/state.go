@@ -83,10 +83,8 @@ type state struct {
 	post         *post         // requester, until its invitation is posted
 	earlyHello   bool          // HELLO came
 
-	lastID       int64 // of the last message sent or received, as the client counts
-	sentID       int64 // number of the last message sent
+	progress
 	receivedID   int64 // number of the last message received
-	sentHash     []byte
 	receivedHash []byte
 	resync       Resync
 	resyncKeys   []byte // ratchet.Keys while ResyncStarted
@@ -95,7 +93,6 @@ type state struct {
 	unacked uint32 // received messages that wait for the client
 	owed    uint32 // receipts that cannot be sent yet
 
-	sentFrom      int64      // sent messages with lower numbers are forgotten
 	hashes        [][32]byte // of received ratchet messages, the last ones
 	hashListFirst uint64     // number of the oldest record with earlier ones
 	hashListNext  uint64     // number of the next such record
@@ -165,7 +162,7 @@ type sendQueue struct {
 	secret box.Secret
 
 	retry  retry  // of SKEY
-	queued uint32 // messages in the outbox
+	queued uint32 // messages in the outbox; not stored
 }
 
 func (q *receiveQueue) recipient() Recipient {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/ratchet"
@@ -43,9 +44,18 @@ func (s *step) finish() []Effect {
 }
 
 func (s *step) save() {
-	s.env.Tx.Put([]byte{recordState}, s.state.append(nil))
+	s.put(recordState, s.state.append(nil), &s.stateKept)
+	s.put(recordProgress, s.progress.append(nil), &s.progressKept)
 	if s.ratchet != nil {
 		s.ratchet.Save(s.env.Tx, []byte{recordRatchet})
+	}
+}
+
+// put writes one of the records of the state, if it has changed.
+func (s *step) put(name byte, value []byte, kept *[32]byte) {
+	if h := sha256.Sum256(value); h != *kept {
+		s.env.Tx.Put([]byte{name}, value)
+		*kept = h
 	}
 }
 

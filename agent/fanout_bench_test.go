@@ -55,7 +55,10 @@ func BenchmarkFanOut(b *testing.B) {
 			l.writeAgent(store)
 			l.writeRelay(filepath.Join(folder, "relay.db"))
 			relay.serve(b)
-			a, err := Open(b.Context(), Config{Store: store, Key: testKey, Relays: []queue.Server{relay.address}})
+			commits := 0 // written by the loop only
+			a, err := Open(b.Context(), Config{
+				Store: store, Key: testKey, Relays: []queue.Server{relay.address}, AfterCommit: func(n int) { commits = n },
+			})
 			must(b, err)
 			defer a.Close(b.Context())
 			waitSubscribed(b, a, n-1)
@@ -71,7 +74,7 @@ func BenchmarkFanOut(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			cpu, begun := processor(b), time.Now()
-			rounds := 0
+			rounds, committed := 0, commits
 			for b.Loop() {
 				send()
 				rounds++
@@ -87,6 +90,7 @@ func BenchmarkFanOut(b *testing.B) {
 				b.ReportMetric(each, name+"-us")
 			}
 			b.ReportMetric(each/sum, "ratio")
+			b.ReportMetric(float64(commits-committed)/float64(rounds), "commits")
 			b.ReportMetric(float64(took.Milliseconds())/float64(rounds), "fanout-ms")
 			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/sends/1024, "KB/member")
 			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/sends, "allocs/member")

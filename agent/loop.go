@@ -18,7 +18,9 @@ const (
 
 	// lazyDelay is how long results wait for something else to share a commit with, and maxLazy how many.
 	lazyDelay = 100 * time.Millisecond
-	maxLazy   = 64
+	maxLazy   = maxBatch
+	// batchDelay is the same for results of a fan-out: relays answer many at nearly the same time.
+	batchDelay = 20 * time.Millisecond
 
 	firstStoreRetry = 100 * time.Millisecond // after a failed transaction with something that must not be lost
 	lastStoreRetry  = time.Minute
@@ -32,8 +34,8 @@ type task struct {
 	// done is told the result once, after the transaction. It must not block. Nil for inputs that must not be lost: they
 	// are tried again until the store works.
 	done func(error)
-	// lazy says that nothing waits for the task: it may be done a little later, with others.
-	lazy bool
+	// lazy is how much later the task may be done, with others; zero: something waits for it.
+	lazy time.Duration
 }
 
 // loop is the state of the agent's one goroutine.
@@ -116,13 +118,11 @@ func (a *Agent) run() {
 // put lets a lazy task wait, if it can; false if it must be done now.
 func (a *Agent) put(k task) bool {
 	l := &a.loop
-	if !k.lazy || l.draining || len(l.lazy) >= maxLazy {
+	if k.lazy == 0 || l.draining || len(l.lazy) >= maxLazy {
 		return false
 	}
 	l.lazy = append(l.lazy, k)
-	if l.lazyAt.IsZero() {
-		l.lazyAt = time.Now().Add(lazyDelay)
-	}
+	l.lazyAt = earlier(l.lazyAt, time.Now().Add(k.lazy))
 	return true
 }
 

@@ -60,6 +60,7 @@ const (
 type job struct {
 	conn ConnectionID
 	op   conn.Operation
+	fan  bool // there are others like it for the members of a group
 }
 
 // session returns the session with a relay, started if there is none.
@@ -145,7 +146,7 @@ func (a *Agent) dispatch(e *connEntry, op conn.Operation) {
 		l.retryAt = earlier(l.retryAt, time.Now())
 		return
 	}
-	a.session(server).start(job{e.id, op})
+	a.session(server).start(job{e.id, op, e.meta.Group != ""})
 }
 
 // landed notes that an operation has ended.
@@ -221,13 +222,21 @@ func (s *session) work() {
 		s.jobs = s.jobs[1:]
 		s.mu.Unlock()
 		result := execute(s.ctx, s.relay, s.server, j.op)
-		_, acknowledged := j.op.(conn.AckQueue)
+		var lazy time.Duration
+		switch j.op.(type) {
+		case conn.AckQueue:
+			lazy = lazyDelay // an acknowledgement that is forgotten is repeated
+		case conn.Deliver:
+			if j.fan {
+				lazy = batchDelay
+			}
+		}
 		s.agent.postTask(task{
 			run: func(t *turn) error {
 				t.noteResult(s, j, result)
 				return t.operated(j.conn, j.op, result)
 			},
-			lazy: acknowledged, // an acknowledgement that is forgotten is repeated
+			lazy: lazy,
 		})
 	}
 }

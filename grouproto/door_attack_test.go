@@ -183,7 +183,10 @@ func TestAttackAnotherCardThanShown(t *testing.T) {
 	c := s.stranger("liar", link, encodeFrame(&reqFrame{Group: holder.g.id, Card: shown}))
 	s.until(time.Minute, func() bool { return c.peer != nil && holder.g.pendingInvites() == 1 })
 	var token Token
-	for token = range holder.g.invites {
+	for t, i := range holder.g.invites {
+		if i.state == invitePending {
+			token = t
+		}
 	}
 	o := offer{Initiator: liar, Responder: holder.g.self, Attempt: 1 << 31, Expiry: s.now.Add(time.Hour).Unix(), Link: []byte("link")}
 	o.sign(private, holder.g.id)

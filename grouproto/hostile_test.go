@@ -30,7 +30,7 @@ func TestHostile(t *testing.T) {
 		}
 		return
 	}
-	seeds := uint64(60)
+	seeds := uint64(100)
 	if testing.Short() {
 		seeds = 20
 	}
@@ -46,6 +46,9 @@ func TestHostile(t *testing.T) {
 		found, count := playHostile(seed, nil, nil)
 		for k, n := range count {
 			all[k] += n
+		}
+		if (seed-first)%500 == 499 {
+			t.Logf("%d seeds, %d failed", seed-first+1, failed)
 		}
 		if found != "" {
 			t.Errorf("seed %d: %s", seed, found)
@@ -219,7 +222,8 @@ type hostile struct {
 	swept    bool            // a villain has removed many at once
 	lost     int             // honest members that villains have removed
 	lossless bool
-	restarts bool // processes end all the time
+	back     time.Duration // how far a clock was set back
+	restarts bool          // processes end all the time
 }
 
 const hostileActs = 64
@@ -249,15 +253,6 @@ func (h *hostile) nodeOf(k Key) *node {
 	for _, n := range h.nodes {
 		if n.g != nil && n.g.self == k {
 			return n
-		}
-	}
-	return nil
-}
-
-func (h *hostile) villainOf(n *node) *villain {
-	for _, v := range h.villains {
-		if v.n == n {
-			return v
 		}
 	}
 	return nil
@@ -461,7 +456,9 @@ func (h *hostile) fault(rng *rand.Rand) {
 			}
 		}
 	case k < 8 && !h.lossless:
-		n.clock += time.Duration(rng.Int64N(int64(52*time.Hour))) - 26*time.Hour
+		by := time.Duration(rng.Int64N(int64(52*time.Hour))) - 26*time.Hour
+		n.clock += by
+		h.back = max(h.back, -by)
 		if n.g != nil && !n.stopped {
 			n.step(Tick{})
 		}
@@ -516,11 +513,12 @@ func (h *hostile) rest() {
 			n.start()
 		}
 	}
-	h.run(40 * time.Hour)
+	// Longer than the grace and than four regular G_SYNC; a clock that was set back makes everything as much later.
+	h.run(28*time.Hour + h.back)
 	for _, v := range h.villains {
 		v.n.stop()
 	}
-	h.run(16 * time.Hour)
+	h.run(9 * time.Hour)
 }
 
 func (h *hostile) run(d time.Duration) {

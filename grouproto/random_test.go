@@ -13,7 +13,7 @@ import (
 // in the end, after a day of rest, that everybody who is still in has the same log, the same state and all messages that
 // are for it, each told once.
 func TestRandomSchedules(t *testing.T) {
-	seeds := 200
+	seeds := 100
 	if testing.Short() {
 		seeds = 20
 	}

@@ -85,6 +85,9 @@ func (s *step) memberChanges(old, now *oplog.State) {
 			continue
 		}
 		s.addPeer(m.Key)
+		if _, was := old.Removed(m.Key); was && s.chains[m.Key] != nil {
+			s.lookAgain(m.Key) // it was out when we came
+		}
 		s.notice(MemberAdded{Member: m.Key, By: s.log.Op(m.Added).Author, Role: m.Role})
 	}
 	for _, m := range old.Members() {
@@ -130,9 +133,14 @@ func (s *step) restorePeer(p *peer) {
 	p.next, p.sent = s.main.next, s.main.next
 	p.window = nil
 	s.addPeer(p.key)
-	s.chain(p.key).lookAgain()
-	s.progress(p.key)
+	s.lookAgain(p.key)
 	s.notice(MemberRestored{p.key})
+}
+
+// lookAgain asks again for what was given up of an author.
+func (s *step) lookAgain(author Key) {
+	s.chain(author).lookAgain()
+	s.progress(author)
 }
 
 func (s *step) ownChanges(old, now *oplog.State, admitted []*oplog.Op) {

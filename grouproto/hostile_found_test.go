@@ -108,3 +108,34 @@ func TestAuthorCorrectsAFalseCopyOfHistory(t *testing.T) {
 		t.Error("who gave it was not reported")
 	}
 }
+
+// A member was out when somebody joined, and comes back: its messages are part of the history.
+func TestHistoryOfAMemberThatComesBack(t *testing.T) {
+	s := newSim(t, 305)
+	s.group(3, oplog.Symmetric(), oplog.Setting{Name: "history", Value: []byte("all")})
+	author, junior := s.nodes[0], s.nodes[1]
+	said := author.send("before all that")
+	s.run(time.Minute)
+	op, err := oplog.Sign(oplog.Body{
+		Group: junior.g.id, Author: junior.g.self, Parents: junior.g.log.Heads(),
+		Action: &oplog.Remove{Members: []oplog.Removal{{Member: author.g.self}}}, // from message 0 on
+	}, junior.g.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range s.nodes {
+		if n != junior {
+			strike(junior, n, &opsFrame{Ops: []*oplog.Op{op}})
+		}
+	}
+	s.run(7 * time.Hour)
+	guest := s.node("guest")
+	s.nodes[2].invite(guest)
+	s.until(time.Hour, func() bool { return s.connected(junior, s.nodes[2], guest) })
+	author.must(Remove{Contest: true})
+	s.until(2*time.Hour, func() bool { return s.connected(author, s.nodes[2], guest) })
+	s.run(time.Hour)
+	if guest.texts[messageName(said)] != "before all that" {
+		t.Error("the message from before did not come")
+	}
+}

@@ -267,16 +267,16 @@ func (s *step) onlySent(in Sent) bool {
 func (s *step) sent(p *peer, c *pairConn, ref Ref) {
 	s.directSent(p, ref)
 	i := slices.IndexFunc(p.window, func(h handed) bool { return h.ref == ref && h.conn == c.name })
-	if i < 0 {
-		return
+	if i >= 0 {
+		h := p.window[i]
+		p.window = slices.Delete(p.window, i, i+1)
+		p.sent = max(p.sent, h.upTo)
+		if s.tellsProgress() {
+			s.notice(MessageSent{Member: p.key, UpTo: p.sent})
+		}
 	}
-	h := p.window[i]
-	p.window = slices.Delete(p.window, i, i+1)
-	p.sent = max(p.sent, h.upTo)
-	if s.tellsProgress() {
-		s.notice(MessageSent{Member: p.key, UpTo: p.sent})
-	}
-	if p.paused == ReasonQuota {
+	// Whatever was taken since the queue was full: there is room again.
+	if p.paused == ReasonQuota && c == p.sendable() {
 		s.resume(p)
 	}
 }

@@ -139,3 +139,28 @@ func TestHistoryOfAMemberThatComesBack(t *testing.T) {
 		t.Error("the message from before did not come")
 	}
 }
+
+// A full queue is reported of a connection that has been replaced, and a probe gets through without a word from the peer:
+// neither leaves a member paused.
+func TestMemberDoesNotStayPaused(t *testing.T) {
+	s := newSim(t, 306)
+	s.group(2, oplog.Symmetric())
+	a, b := s.nodes[0], s.nodes[1]
+	old := a.g.peers[b.g.self].ready().name
+	s.run(2 * time.Hour)
+	b.must(Repair{a.g.self})
+	s.until(time.Hour, func() bool { return a.g.peers[b.g.self].ready().name != old })
+	a.step(Quota{old})
+	if why := a.g.peers[b.g.self].paused; why != ReasonNone {
+		t.Errorf("paused for the queue of a connection that was replaced: %v", why)
+	}
+	a.step(Quota{a.g.peers[b.g.self].ready().name})
+	if a.g.peers[b.g.self].paused != ReasonQuota {
+		t.Error("not paused for a full queue")
+	}
+	s.run(quotaWait + time.Minute)
+	if why := a.g.peers[b.g.self].paused; why != ReasonNone {
+		t.Errorf("still paused after the queue took a message: %v", why)
+	}
+	s.stillWell(a, b)
+}

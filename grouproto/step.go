@@ -157,7 +157,11 @@ func (s *step) take(in Input) {
 	case SendFailed:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sendFailed(p, c, in.Ref, in.Reason) })
 	case Quota:
-		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.pause(p, ReasonQuota) })
+		s.onConn(in.Conn, func(p *peer, c *pairConn) {
+			if c == p.sendable() { // nothing waits for the queue of one that was replaced
+				s.pause(p, ReasonQuota)
+			}
+		})
 	case Continue:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resume(p) })
 	case ResyncNeeded:

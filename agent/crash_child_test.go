@@ -18,7 +18,7 @@ import (
 // The crash tests run an agent in a process of its own: this test binary, started again with these variables.
 const (
 	childFolder = "COTERIE_CRASH_FOLDER" // where its store and the files shared with the test are
-	childRole   = "COTERIE_CRASH_ROLE"   // joiner or inviter
+	childRole   = "COTERIE_CRASH_ROLE"   // joiner, inviter, asker or holder
 	childKill   = "COTERIE_CRASH_KILL"   // after how many commits it ends itself; 0: never
 	childDelay  = "COTERIE_CRASH_DELAY"  // microseconds to wait before, while the agent goes on
 )
@@ -147,8 +147,23 @@ func (c *child) begin(ctx context.Context) (err error) {
 		_, err = c.JoinConnection(ctx, string(link), JoinOptions{Key: "join"})
 		return err
 	}
+	if c.role == "asker" {
+		link, err := os.ReadFile(filepath.Join(c.folder, "link0"))
+		if err != nil {
+			return err
+		}
+		c.group, err = c.GroupAsk(ctx, string(link), AskOptions{Key: "ask"})
+		return err
+	}
 	if c.group, err = c.GroupNew(ctx, GroupOptions{Key: "group"}); err != nil {
 		return err
+	}
+	if c.role == "holder" {
+		link, err := c.GroupLink(ctx, c.group)
+		if err != nil {
+			return err
+		}
+		return c.share("link0", link)
 	}
 	for i := range crashMembers - 1 {
 		name := fmt.Sprint("link", i)
@@ -174,6 +189,9 @@ func (c *child) handle(ctx context.Context, e Event) (err error) {
 		return err
 	case *GroupInvitation:
 		c.group, err = c.GroupJoin(ctx, data.Invitation, nil)
+		return err
+	case *GroupRequest:
+		_, err = c.GroupAdd(ctx, e.Group(), ConnectionID(data.Request), AddOptions{Key: "let in " + data.Request})
 		return err
 	case *MemberConnected:
 		c.group = e.Group()

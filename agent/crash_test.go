@@ -42,10 +42,15 @@ func newCrashing(t *testing.T, relay *testRelay, role string, kills func(run int
 func (c *crashing) play() (killed int) {
 	c.t.Helper()
 	var groups []GroupID
-	if c.role == "joiner" {
+	switch c.role {
+	case "joiner":
 		groups = c.inviteChild()
-	} else {
+	case "inviter":
 		groups = c.joinChild()
+	case "asker":
+		groups = c.letChildIn()
+	case "holder":
+		groups = c.askChild()
 	}
 	for i, a := range c.here {
 		for n := range crashMessages {
@@ -97,6 +102,45 @@ func (c *crashing) inviteChild() []GroupID {
 		expect(a, group.groups[i].Entity(), func(e *GroupChanged) bool { return e.Change == ChangeMemberAdded && e.Member != group.self(1) })
 	}
 	return group.groups
+}
+
+// letChildIn makes a group here and an address, at which the child asks for it.
+func (c *crashing) letChildIn() []GroupID {
+	ctx := c.t.Context()
+	group := newCircle(c.t, GroupOptions{Settings: map[string][]byte{"join": []byte("open")}}, c.here...)
+	link, err := c.here[0].GroupLink(ctx, group.groups[0])
+	must(c.t, err)
+	must(c.t, os.WriteFile(filepath.Join(c.folder, "link0"), []byte(link), 0o600))
+	go c.runChild()
+	for i, a := range c.here {
+		expect(a, group.groups[i].Entity(), func(e *GroupChanged) bool { return e.Change == ChangeMemberAdded && e.Member != group.self(1) })
+	}
+	return group.groups
+}
+
+// askChild asks at the address of the child's group, which lets everybody in whom it sees.
+func (c *crashing) askChild() (groups []GroupID) {
+	ctx := c.t.Context()
+	go c.runChild()
+	for _, a := range c.here {
+		var link []byte
+		await(c.t, func() (ok bool) {
+			var err error
+			link, err = os.ReadFile(filepath.Join(c.folder, "link0"))
+			return err == nil
+		})
+		g, err := a.GroupAsk(ctx, string(link), AskOptions{})
+		must(c.t, err)
+		groups = append(groups, g)
+	}
+	for i, a := range c.here {
+		await(c.t, func() bool {
+			info, err := a.Group(ctx, groups[i])
+			must(c.t, err)
+			return info.Present == crashMembers
+		})
+	}
+	return groups
 }
 
 // joinChild joins the child's connections and group.
@@ -181,7 +225,7 @@ func TestKilledBehindACommit(t *testing.T) {
 	if os.Getenv("COTERIE_SOAK") != "" {
 		step = 1
 	}
-	for _, role := range []string{"joiner", "inviter"} {
+	for _, role := range []string{"joiner", "inviter", "asker", "holder"} {
 		n, killed := 1, 1
 		for ; killed > 0; n += step { // until the story ends before that commit
 			t.Run(fmt.Sprint(role, n), func(t *testing.T) {
@@ -208,7 +252,7 @@ func TestKilledOverAndOver(t *testing.T) {
 		rounds = 50
 	}
 	for round := range rounds {
-		for _, role := range []string{"joiner", "inviter"} {
+		for _, role := range []string{"joiner", "inviter", "asker", "holder"} {
 			t.Run(fmt.Sprint(role, round), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(round), 7))
 				killed := newCrashing(t, relay, role, func(run int) (int, int) {

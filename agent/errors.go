@@ -28,6 +28,8 @@ var (
 	ErrStillThere = errors.New("the group has not ended")
 	// ErrNoInvitation reports an unknown group invitation or direct connection request.
 	ErrNoInvitation = errors.New("no such invitation or request")
+	// ErrNoLink reports that the group has no address here.
+	ErrNoLink = errors.New("no address of this group")
 	// ErrMember reports an invitation to a group that one is in, or about to be in, already. The inviter was told that the
 	// invitation is refused.
 	ErrMember = errors.New("already a member of the group")

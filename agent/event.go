@@ -139,6 +139,13 @@ type (
 		Group      GroupID   `json:"group,omitempty"`  // the group that was forked
 		Member     MemberID  `json:"member,omitempty"` // who made the fork, by its key in that group
 	}
+	// GroupRequest (GREQ): somebody asks for the group at the address that GroupLink made. Answer with GroupAdd, giving
+	// the request in the contact's place, or GroupRefuse. Card is what who asks says about itself.
+	GroupRequest struct {
+		Request string `json:"request"`
+		Text    []byte `json:"text,omitempty"`
+		Card    []byte `json:"card,omitempty"`
+	}
 	// MemberConnected (GCON): the connection with a member works.
 	MemberConnected struct {
 		Member MemberID `json:"member"`
@@ -254,6 +261,11 @@ type Change string
 // The changes, with the fields that are set.
 const (
 	ChangeJoined             Change = "joined"              // oneself is a member now: Members
+	ChangeAsking             Change = "asking"              // the group was asked for with a link
+	ChangeAskRefused         Change = "asking refused"      // nothing comes of asking, and of this membership
+	ChangeAskExpired         Change = "asking expired"      // the same: nobody has answered for seven days
+	ChangeAskFailed          Change = "asking failed"       // the same: Reason: no address could be reached
+	ChangeKnocking           Change = "knocking"            // Member: no way to others, asked for one at its address
 	ChangeLeft               Change = "left"                // the own leave is written
 	ChangeRestored           Change = "restored"            // membership or group is back after its end
 	ChangeGone               Change = "gone"                // the grace is over, all connections are deleted
@@ -305,7 +317,7 @@ var eventTypes = func() map[string]reflect.Type {
 	for _, e := range []EventData{
 		&LinkReady{}, &Confirmation{}, &Request{}, &Joined{}, &PeerInfo{}, &Connected{}, &Message{}, &Sent{}, &SendFailed{},
 		&SendDelayed{}, &Received{}, &ResyncChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
-		&GroupInvitation{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupOwnMessage{},
+		&GroupInvitation{}, &GroupRequest{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupOwnMessage{},
 		&GroupSent{}, &GroupReceived{}, &GroupSendFailed{}, &MemberLeft{}, &MemberRemoved{}, &Removed{}, &GroupEmpty{},
 		&GroupDeleted{}, &GroupChanged{}, &GroupWarning{}, &GroupSynced{},
 		&DirectRequest{}, &DirectReady{}, &DirectEnded{},

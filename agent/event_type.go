@@ -55,6 +55,9 @@ func (*Deleted) Type() string { return "DEL_CONNS" }
 func (*GroupInvitation) Type() string { return "GINV" }
 
 // Type implements EventData.
+func (*GroupRequest) Type() string { return "GREQ" }
+
+// Type implements EventData.
 func (*MemberConnected) Type() string { return "GCON" }
 
 // Type implements EventData.

@@ -62,7 +62,8 @@ type AddOptions struct {
 	Key string
 }
 
-// GroupAdd invites a contact, a connection of the client, to a group (GADD). GroupChanged tells the answer. The returned
+// GroupAdd invites a contact, a connection of the client, to a group (GADD), or lets in who asked with the request of a
+// GroupRequest event, given in the contact's place. GroupChanged tells the answer. The returned
 // name of the invitation is given with it.
 func (a *Agent) GroupAdd(ctx context.Context, g GroupID, contact ConnectionID, o AddOptions) (invitation string, err error) {
 	role := oplog.Plain
@@ -73,10 +74,14 @@ func (a *Agent) GroupAdd(ctx context.Context, g GroupID, contact ConnectionID, o
 		}
 	}
 	return call(ctx, a, func(t *turn) (string, error) {
-		if _, err := t.clientConn(contact); err != nil {
-			return "", err
-		}
 		return once(t, o.Key, "group add", []any{g, contact, role, o.Info}, func() (string, error) {
+			if t.groupAsked(g, string(contact)) {
+				done, err := t.groupCommand(g, grouproto.Admit{Request: string(contact), Role: role, Info: o.Info})
+				return done.Token.Text(), err
+			}
+			if _, err := t.clientConn(contact); err != nil {
+				return "", err
+			}
 			done, err := t.groupCommand(g, grouproto.Invite{Contact: string(contact), Role: role, Info: o.Info})
 			return done.Token.Text(), err
 		})
@@ -92,10 +97,14 @@ func (a *Agent) GroupUninvite(ctx context.Context, g GroupID, invitation string)
 	return a.groupCall(ctx, g, grouproto.Uninvite{Token: token})
 }
 
-// GroupJoin accepts an invitation of a GroupInvitation event (GJOIN). Card as in GroupOptions. The rest happens by itself:
+// GroupJoin accepts an invitation of a GroupInvitation event (GJOIN), or asks for a group with a group
+// link, as GroupAsk. Card as in GroupOptions. The rest happens by itself:
 // GroupChanged "joined", then MemberConnected for every member. Repeating it returns the same group. A second invitation
 // to a group that one is in or about to be in is refused, as by GroupReject: ErrMember.
 func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (GroupID, error) {
+	if IsGroupLink(invitation) {
+		return a.GroupAsk(ctx, invitation, AskOptions{Card: card})
+	}
 	g, err := call(ctx, a, func(t *turn) (GroupID, error) {
 		return once(t, "join "+invitation, "group join", nil, func() (GroupID, error) {
 			inv, err := t.invitation(invitation)
@@ -234,7 +243,7 @@ func (a *Agent) GroupRecover(ctx context.Context, g GroupID) error {
 type GroupInfo struct {
 	ID        GroupID           `json:"id"`
 	Self      MemberID          `json:"self"`
-	Status    string            `json:"status"`  // joining, member, left, removed, closed, gone
+	Status    string            `json:"status"`  // asking, joining, member, left, removed, closed, gone
 	Present   int               `json:"present"` // members, oneself included
 	Connected int               `json:"connected"`
 	Policy    Policy            `json:"policy"`
@@ -246,6 +255,7 @@ type GroupInfo struct {
 	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation
 	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed to change the group
 	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group
+	Requests  []RequestInfo     `json:"requests,omitempty"` // only from Group: they wait at the address of GroupLink
 }
 
 // MemberInfo is a member of a group and the state of its connection.
@@ -285,6 +295,7 @@ func (a *Agent) Group(ctx context.Context, g GroupID) (GroupInfo, error) {
 			return GroupInfo{}, err
 		}
 		info := groupInfo(e)
+		info.Requests = requestInfos(e)
 		for _, m := range e.core.Members(t.groupEnv(g).Tx) {
 			info.Members = append(info.Members, memberInfo(m))
 		}

@@ -41,6 +41,14 @@ func groupEvent(event grouproto.Event) EventData {
 			grouproto.NotAdded: ChangeInvitationVoid,
 		}[ev.Answer]
 		return &GroupChanged{Change: change, Invitation: ev.Token.Text(), Member: memberID(ev.Member)}
+	case grouproto.JoinRequested:
+		return &GroupRequest{Request: ev.Request, Text: ev.Text, Card: ev.Card}
+	case grouproto.Asking:
+		return &GroupChanged{Change: ChangeAsking}
+	case grouproto.AskEnded:
+		return askEnded(ev.Reason)
+	case grouproto.Knocking:
+		return &GroupChanged{Change: ChangeKnocking, Member: memberID(ev.Member)}
 	case grouproto.Joined:
 		return &GroupChanged{Change: ChangeJoined, Members: ev.Members}
 	case grouproto.Left:
@@ -108,6 +116,17 @@ func groupEvent(event grouproto.Event) EventData {
 		return &GroupWarning{Warning: warningNames[ev.Warning], Member: memberID(ev.Member)}
 	}
 	return nil
+}
+
+func askEnded(why grouproto.Reason) *GroupChanged {
+	switch why {
+	case grouproto.ReasonRefused:
+		return &GroupChanged{Change: ChangeAskRefused}
+	case grouproto.ReasonExpired:
+		return &GroupChanged{Change: ChangeAskExpired}
+	default:
+		return &GroupChanged{Change: ChangeAskFailed, Reason: why.String()}
+	}
 }
 
 var warningNames = map[grouproto.Warning]string{

@@ -116,6 +116,8 @@ func (t *turn) groupEffect(g *groupEntry, effect grouproto.Effect) {
 			t.setState(e, stateDeleting)
 			t.groupCall(g, f.Conn, conn.Delete{Wait: true})
 		}
+	case grouproto.NewAddress, grouproto.OpenDoor, grouproto.AcceptDoor, grouproto.RefuseDoor, grouproto.SendDoor:
+		t.groupDoorEffect(g, effect)
 	case grouproto.SendContact:
 		t.sendContact(ConnectionID(f.Contact), f.Frame)
 	case grouproto.Notice:
@@ -203,6 +205,10 @@ func (t *turn) groupSendConn(g *groupEntry, f grouproto.SendConn) {
 // groupConnEvent takes an event of a pair connection to its group. Messages are acknowledged in the transaction in which
 // the group has processed them.
 func (t *turn) groupConnEvent(e *connEntry, event conn.Event) {
+	if e.meta.Door || e.meta.Kind == KindAddress {
+		t.groupDoorEvent(e, event)
+		return
+	}
 	name := string(e.id)
 	in := func(i grouproto.Input) { t.groupInput(e.meta.Group, i) }
 	switch ev := event.(type) {
@@ -316,7 +322,7 @@ func (t *turn) inGroup(name grouproto.GroupID) bool {
 			return false
 		}
 		s := g.core.Info().Status
-		return s == grouproto.StatusMember || s == grouproto.StatusJoining
+		return s == grouproto.StatusMember || s == grouproto.StatusJoining || s == grouproto.StatusAsking
 	})
 }
 

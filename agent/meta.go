@@ -29,7 +29,8 @@ const (
 type connMeta struct {
 	Kind    ConnectionKind `json:"kind"`
 	State   string         `json:"state"`
-	Group   GroupID        `json:"group,omitempty"`  // pair connection of this group
+	Group   GroupID        `json:"group,omitempty"`  // pair connection, door or address of this group
+	Door    bool           `json:"door,omitempty"`   // not of a pair: a door of this group
 	Direct  bool           `json:"direct,omitempty"` // of the direct-connection core, not ready yet
 	Info    []byte         `json:"info,omitempty"`   // for who confirms a direct connection
 	Link    string         `json:"link,omitempty"`

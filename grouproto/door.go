@@ -308,7 +308,12 @@ func (s *step) doorTimer(d *door) {
 		switch i := s.invites[d.token]; {
 		case i == nil:
 			s.sendDoor(d, &rejFrame{Group: s.id, Token: d.token})
-			s.closeDoor(d)
+			if d.open {
+				s.closeDoor(d)
+				return
+			}
+			d.kind, d.expiry = doorAnswer, s.env.Now.Add(answerExpiry)
+			s.putDoor(d)
 			return
 		case i.state == inviteAccepted:
 			p = s.peers[i.member]

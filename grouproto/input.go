@@ -116,7 +116,7 @@ type (
 		Conn string
 		Ref  Ref
 	}
-	// SendFailed says that the body of SendConn with this Ref was given up.
+	// SendFailed says that the body of SendConn with this Ref was given up. About a door it is the same as DoorFailed.
 	SendFailed struct {
 		Conn   string
 		Ref    Ref

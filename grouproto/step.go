@@ -155,6 +155,9 @@ func (s *step) take(in Input) {
 	case Sent:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sent(p, c, in.Ref) })
 	case SendFailed:
+		if s.doors[in.Conn] != nil {
+			s.doorFailed(DoorFailed{in.Conn, in.Reason})
+		}
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sendFailed(p, c, in.Ref, in.Reason) })
 	case Quota:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) {

@@ -29,6 +29,10 @@ type API interface {
 	GroupUninvite(ctx context.Context, g agent.GroupID, invitation string) error
 	GroupJoin(ctx context.Context, invitation string, card []byte) (agent.GroupID, error)
 	GroupReject(ctx context.Context, invitation string) error
+	GroupLink(context.Context, agent.GroupID) (link string, err error)
+	GroupUnlink(context.Context, agent.GroupID) error
+	GroupAsk(ctx context.Context, link string, o agent.AskOptions) (agent.GroupID, error)
+	GroupRefuse(ctx context.Context, g agent.GroupID, request string) error
 	GroupSend(context.Context, agent.GroupID, agent.Outgoing) (agent.MessageID, error)
 	GroupLeave(context.Context, agent.GroupID) error
 	GroupRemove(context.Context, agent.GroupID, agent.RemoveOptions) error

@@ -138,6 +138,30 @@ func (c *Client) GroupJoin(ctx context.Context, invitation string, card []byte) 
 	return e.Group(), err
 }
 
+// GroupLink implements API.
+func (c *Client) GroupLink(ctx context.Context, g agent.GroupID) (string, error) {
+	_, answer, err := call[groupLinkAnswer](ctx, c, "GLINK", g.Entity(), nothing{})
+	return answer.Link, err
+}
+
+// GroupUnlink implements API.
+func (c *Client) GroupUnlink(ctx context.Context, g agent.GroupID) error {
+	_, err := c.order(ctx, "GUNLINK", g.Entity(), nothing{})
+	return err
+}
+
+// GroupAsk implements API.
+func (c *Client) GroupAsk(ctx context.Context, link string, o agent.AskOptions) (agent.GroupID, error) {
+	e, err := c.order(ctx, "GASK", "", groupAskParams{link, o.Key, askTexts{o.Text, o.Password, o.Card}})
+	return e.Group(), err
+}
+
+// GroupRefuse implements API.
+func (c *Client) GroupRefuse(ctx context.Context, g agent.GroupID, request string) error {
+	_, err := c.order(ctx, "GREJECT", g.Entity(), requestParams{request})
+	return err
+}
+
 // GroupReject implements API.
 func (c *Client) GroupReject(ctx context.Context, invitation string) error {
 	_, err := c.order(ctx, "GREJECT", "", invitationParams{invitation})

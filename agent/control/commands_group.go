@@ -30,6 +30,13 @@ type forkResult struct {
 	Unreachable []agent.MemberID          `json:"unreachable,omitempty"`
 }
 
+// askTexts is the body of GASK.
+type askTexts struct {
+	Text     []byte `json:"text,omitempty"`
+	Password []byte `json:"password,omitempty"`
+	Card     []byte `json:"card,omitempty"`
+}
+
 // directTexts is the body of GDIRECT.
 type directTexts struct {
 	Text []byte `json:"text,omitempty"`
@@ -60,6 +67,12 @@ type (
 		Invitation string
 		Card       []byte `control:"body,optional"`
 	}
+	groupAskParams struct {
+		Link    string
+		Key     string   `control:"optional"`
+		Options askTexts `control:"json,optional"`
+	}
+	groupLinkAnswer    struct{ Link string }
 	groupMessageAnswer struct {
 		Message agent.MessageID `control:"json"`
 	}
@@ -125,7 +138,7 @@ var groupCommands = []command{
 			g, err := a.GroupNew(ctx, agent.GroupOptions{Policy: p.Options.Policy, Settings: p.Options.Settings, Card: p.Options.Card, Key: p.Key})
 			return done(groupEntity(g), err)
 		}),
-	define("GADD", onGroup, "GINVITED", "invite a contact with a role; info is shown to it",
+	define("GADD", onGroup, "GINVITED", "invite a contact, or let in who asked with a GREQ event, given in the contact's place, with a role; info is shown to it",
 		func(ctx context.Context, a API, e agent.Entity, p groupAddParams) (agent.Entity, invitationParams, error) {
 			name, err := a.GroupAdd(ctx, e.Group(), agent.ConnectionID(p.Contact), agent.AddOptions{Role: p.Role, Info: p.Info, Key: p.Key})
 			return e, invitationParams{name}, err
@@ -143,7 +156,21 @@ var groupCommands = []command{
 		func(ctx context.Context, a API, e agent.Entity, p invitationParams) (agent.Entity, nothing, error) {
 			return done(e, a.GroupUninvite(ctx, e.Group(), p.Invitation))
 		}),
-	define("GJOIN", onAgent, "OK", "accept a GINV event; the answer's entity is the group, the card says who one is",
+	define("GLINK", onGroup, "GLINK", "the link with which anybody can ask for the group; the setting \"join\" says who gets in: open, approve, password and a text, off",
+		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, groupLinkAnswer, error) {
+			link, err := a.GroupLink(ctx, e.Group())
+			return e, groupLinkAnswer{link}, err
+		}).waits(),
+	define("GUNLINK", onGroup, "OK", "withdraw the link; requests that wait are forgotten",
+		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
+			return done(e, a.GroupUnlink(ctx, e.Group()))
+		}),
+	define("GASK", onAgent, "OK", "ask for a group with its link, with a text, a password and a card; the answer's entity is the group, GSTATE tells what comes of it",
+		func(ctx context.Context, a API, _ agent.Entity, p groupAskParams) (agent.Entity, nothing, error) {
+			g, err := a.GroupAsk(ctx, p.Link, agent.AskOptions{Text: p.Options.Text, Password: p.Options.Password, Card: p.Options.Card, Key: p.Key})
+			return done(groupEntity(g), err)
+		}),
+	define("GJOIN", onAgent, "OK", "accept a GINV event, or ask with a group's link; the answer's entity is the group, the card says who one is",
 		func(ctx context.Context, a API, _ agent.Entity, p groupJoinParams) (agent.Entity, nothing, error) {
 			g, err := a.GroupJoin(ctx, p.Invitation, p.Card)
 			return done(groupEntity(g), err)
@@ -151,6 +178,10 @@ var groupCommands = []command{
 	define("GREJECT", onAgent, "OK", "refuse a GINV event",
 		func(ctx context.Context, a API, e agent.Entity, p invitationParams) (agent.Entity, nothing, error) {
 			return done(e, a.GroupReject(ctx, p.Invitation))
+		}),
+	define("GREJECT", onGroup, "OK", "refuse a GREQ event",
+		func(ctx context.Context, a API, e agent.Entity, p requestParams) (agent.Entity, nothing, error) {
+			return done(e, a.GroupRefuse(ctx, e.Group(), p.Request))
 		}),
 	define("GSEND", onGroup, "GMID", "send a message to all members; GSENT, GRCVD or GMERR follow per member",
 		func(ctx context.Context, a API, e agent.Entity, p sendParams) (agent.Entity, groupMessageAnswer, error) {

@@ -37,6 +37,7 @@ var codes = []struct {
 	{agent.ErrNoInvitation, "GROUP NO_INVITATION"},
 	{agent.ErrMember, "GROUP MEMBER"},
 	{agent.ErrUnreachable, "GROUP UNREACHABLE"},
+	{agent.ErrNoLink, "GROUP NO_LINK"},
 	{agent.ErrNoRole, "GROUP NO_ROLE"},
 	{agent.ErrStillThere, "GROUP STILL_THERE"},
 	{grouproto.ErrNotMember, "GROUP NOT_MEMBER"},

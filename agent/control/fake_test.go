@@ -248,6 +248,22 @@ func (f *fake) GroupReject(ctx context.Context, invitation string) error {
 	return take(ctx, f, "GroupReject", invitation)
 }
 
+func (f *fake) GroupLink(ctx context.Context, g agent.GroupID) (string, error) {
+	return give[string](ctx, f, "GroupLink", g)
+}
+
+func (f *fake) GroupUnlink(ctx context.Context, g agent.GroupID) error {
+	return take(ctx, f, "GroupUnlink", g)
+}
+
+func (f *fake) GroupAsk(ctx context.Context, link string, o agent.AskOptions) (agent.GroupID, error) {
+	return give[agent.GroupID](ctx, f, "GroupAsk", link, o)
+}
+
+func (f *fake) GroupRefuse(ctx context.Context, g agent.GroupID, request string) error {
+	return take(ctx, f, "GroupRefuse", g, request)
+}
+
 func (f *fake) GroupSend(ctx context.Context, g agent.GroupID, m agent.Outgoing) (agent.MessageID, error) {
 	return give[agent.MessageID](ctx, f, "GroupSend", g, m)
 }

@@ -103,7 +103,7 @@ func text(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Tex
 // commandNames are the names that methods of package agent have in the protocol.
 var commandNames = map[string]string{
 	"Allow": "LET", "Accept": "ACPT", "Reject": "RJCT", "Ack": "ACK", "Send": "SEND", "Group": "GLS", "GroupJoin": "GJOIN",
-	"GroupReject": "GREJECT", "GroupRemove": "GMDEL", "GroupFork": "GFORK", "GroupRepair": "GREPAIR", "GroupRecover": "GRECOVER", "GroupDirectAccept": "GACPT", "GroupDirectReject": "GDREJ",
+	"GroupReject": "GREJECT", "GroupAdd": "GADD", "GroupRefuse": "GREJECT", "GroupLink": "GLINK", "GroupRemove": "GMDEL", "GroupFork": "GFORK", "GroupRepair": "GREPAIR", "GroupRecover": "GRECOVER", "GroupDirectAccept": "GACPT", "GroupDirectReject": "GDREJ",
 	"CreateConnection": "NEW", "JoinConnection": "JOIN", "Open": "the start",
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 func groupCommand(s *settings) *cobra.Command {
-	return family("group", "Groups",
+	return family("group", "Groups", append(groupLinkCommands(s),
 		groupNewCommand(s), groupAddCommand(s), groupForkCommand(s), groupJoinCommand(s), groupSendCommand(s), groupRemoveCommand(s), groupPolicyCommand(s),
 		groupListCommand(s), groupShowCommand(s), groupHistoryCommand(s), groupDeliveryCommand(s),
 		s.order("uninvite GROUP INVITATION", "Withdraw an invitation that was not accepted yet", 2, func(ctx context.Context, a *control.Client, args []string) error {
@@ -47,7 +47,7 @@ func groupCommand(s *settings) *cobra.Command {
 		s.order("forget GROUP", "Remove everything stored about a group that has ended", 1, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.GroupForget(ctx, group(args[0]))
 		}),
-	)
+	)...)
 }
 
 func groupNewCommand(s *settings) *cobra.Command {
@@ -77,7 +77,7 @@ func cardFlag(c *cobra.Command, card *string) {
 
 func groupAddCommand(s *settings) *cobra.Command {
 	var role, info, key string
-	c := s.printing("add GROUP CONNECTION", "Invite a contact to a group and print the invitation", 2, "invitation", func(ctx context.Context, a *control.Client, _ *cobra.Command, args []string) (any, error) {
+	c := s.printing("add GROUP CONNECTION|REQUEST", "Invite a contact to a group, or let in who asked with a GREQ event, and print the invitation", 2, "invitation", func(ctx context.Context, a *control.Client, _ *cobra.Command, args []string) (any, error) {
 		return a.GroupAdd(ctx, group(args[0]), connection(args[1]), agent.AddOptions{Role: role, Info: []byte(info), Key: key})
 	})
 	c.Flags().StringVar(&role, "role", "member", "role of the new member")
@@ -141,7 +141,7 @@ left it, or it was closed. Whoever is invited gets a GINV event and answers with
 
 func groupJoinCommand(s *settings) *cobra.Command {
 	var card string
-	c := s.printing("join INVITATION", "Accept an invitation of a GINV event and print the group", 1, "group", func(ctx context.Context, a *control.Client, _ *cobra.Command, args []string) (any, error) {
+	c := s.printing("join INVITATION|LINK", "Accept an invitation of a GINV event, or ask with a group's link, and print the group", 1, "group", func(ctx context.Context, a *control.Client, _ *cobra.Command, args []string) (any, error) {
 		return a.GroupJoin(ctx, args[0], []byte(card))
 	})
 	cardFlag(c, &card)
@@ -238,6 +238,9 @@ func groupShowCommand(s *settings) *cobra.Command {
 						fmt.Fprintf(w, " (%s)", m.Reason)
 					}
 					fmt.Fprintln(w)
+				}
+				for _, r := range g.Requests {
+					fmt.Fprintf(w, "request %s %q %q\n", r.Request, r.Card, r.Text)
 				}
 			})
 		})

@@ -6,7 +6,7 @@ PROGRAMS := smpserver agent coterie
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
 
-.PHONY: build demo test race lint bench soak fuzz test-openssl install clean
+.PHONY: build demo test race lint bench soak model mutation fuzz test-openssl install clean
 
 build:
 	@mkdir -p $(BIN)
@@ -39,7 +39,17 @@ bench:
 # Long campaigns: crashes, simulations, fuzzing. The last result is in docs/soak.md.
 soak:
 	COTERIE_SOAK=1 $(GO) test -count=1 -timeout 6h ./...
+	$(MAKE) model
+	$(MAKE) mutation
 	$(MAKE) fuzz
+
+# The model of the join, by the model checker spin (docs/join-model.md).
+model:
+	test/model.sh
+
+# Whether the tests notice deliberate bugs.
+mutation:
+	$(GO) run ./test/mutation
 
 FUZZTIME ?= 60s
 fuzz:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/store"
@@ -30,6 +31,9 @@ type Config struct {
 	// MaxEvents is how many events are kept for clients that do not read them; beyond it the oldest are dropped and
 	// readers get ErrEventsLost. Zero is 100,000.
 	MaxEvents int
+	// Spread is within which time, at random, the messages of one fan-out to a group leave. Zero is 200 ms, negative: all at
+	// once. A relay that sees many pairs of this agent sees the size of a fan-out the better the shorter it is.
+	Spread time.Duration
 	// Dialer makes the connections to relays; nil is the system's.
 	Dialer transport.Dialer
 	// AfterCommit is called after the n-th commit that changed something (store.Options); for tests.
@@ -83,6 +87,9 @@ func Open(ctx context.Context, c Config) (*Agent, error) {
 	}
 	if c.MaxEvents <= 0 {
 		c.MaxEvents = defaultMaxEvents
+	}
+	if c.Spread == 0 {
+		c.Spread = defaultSpread
 	}
 	if c.relay == nil {
 		dialer := c.Dialer

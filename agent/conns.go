@@ -150,7 +150,8 @@ func (t *turn) operation(e *connEntry, op conn.Operation) {
 		t.onCommit(func() { t.session(s.Server).want(e.id, s.Recipient) })
 		return
 	}
-	t.onCommit(func() { t.dispatch(e, op) })
+	spread := !t.following
+	t.onCommit(func() { t.dispatch(e, op, spread) })
 }
 
 // connEvent takes an event of a connection to its owner.
@@ -344,6 +345,8 @@ func (t *turn) operated(id ConnectionID, op conn.Operation, result conn.Input) e
 			t.queueGone(e, d.Recipient)
 		}
 	}
+	t.following = true
+	defer func() { t.following = false }()
 	return t.stepConn(e, result)
 }
 

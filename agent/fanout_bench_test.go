@@ -57,7 +57,7 @@ func BenchmarkFanOut(b *testing.B) {
 			relay.serve(b)
 			commits := 0 // written by the loop only
 			a, err := Open(b.Context(), Config{
-				Store: store, Key: testKey, Relays: []queue.Server{relay.address}, AfterCommit: func(n int) { commits = n },
+				Store: store, Key: testKey, Spread: -1, Relays: []queue.Server{relay.address}, AfterCommit: func(n int) { commits = n },
 			})
 			must(b, err)
 			defer a.Close(b.Context())

@@ -51,6 +51,7 @@ type loop struct {
 	logged  int               // events in the log
 
 	inflight map[operationKey]struct{}
+	spread   []spreadJob                          // deliveries to members of groups that the commit lets out
 	links    map[ConnectionID][]chan<- linkResult // calls that wait for a link
 	relays   map[string]queue.Server              // configured ones, with their passwords
 
@@ -260,6 +261,8 @@ type turn struct {
 	after   []func()         // what a commit lets out, in order
 	touched map[wakeKey]bool // cores that were loaded or changed
 
+	following bool // what a connection does now follows from the end of an operation
+
 	event    uint64            // last number given, 0 if none
 	reported int               // events in this transaction
 	cursors  map[string]uint64 // as this transaction leaves them; nil: unchanged
@@ -301,6 +304,7 @@ func (t *turn) release() {
 	for _, f := range t.after {
 		f()
 	}
+	t.startSpread()
 	t.subscribeWanted()
 	if t.event > 0 {
 		t.tail.grow(t.event)

@@ -127,7 +127,8 @@ func (a *Agent) closeIdle() {
 }
 
 // dispatch starts an operation unless the same is under way, or the agent is closing.
-func (a *Agent) dispatch(e *connEntry, op conn.Operation) {
+// With spread, a delivery to a member of a group leaves together with the others of the commit, see startSpread.
+func (a *Agent) dispatch(e *connEntry, op conn.Operation, spread bool) {
 	l := &a.loop
 	key := operationKey{e.id, op.Name()}
 	if _, running := l.inflight[key]; running || l.draining {
@@ -146,7 +147,12 @@ func (a *Agent) dispatch(e *connEntry, op conn.Operation) {
 		l.retryAt = earlier(l.retryAt, time.Now())
 		return
 	}
-	a.session(server).start(job{e.id, op, e.meta.Group != ""})
+	s, j := a.session(server), job{e.id, op, e.meta.Group != ""}
+	if _, delivers := op.(conn.Deliver); delivers && spread && j.fan {
+		l.spread = append(l.spread, spreadJob{session: s, job: j})
+		return
+	}
+	s.start(j)
 }
 
 // landed notes that an operation has ended.

@@ -124,7 +124,7 @@ func newAgent(t testing.TB, name string, relays ...*testRelay) *testAgent {
 
 func newAgentWith(t testing.TB, name string, change func(*Config), relays ...*testRelay) *testAgent {
 	t.Helper()
-	a := &testAgent{t: t, config: Config{Store: filepath.Join(t.TempDir(), name+".db"), Key: testKey}}
+	a := &testAgent{t: t, config: Config{Store: filepath.Join(t.TempDir(), name+".db"), Key: testKey, Spread: -1}}
 	if os.Getenv("COTERIE_LOG") != "" {
 		a.config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil)).With("agent", name)
 	}

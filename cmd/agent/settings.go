@@ -27,6 +27,7 @@ type values struct {
 	KeyFile        string   `toml:"key_file"`        // opens the store; made at the first start
 	PassphraseFile string   `toml:"passphrase_file"` // opens the store instead
 	Relays         []string `toml:"relays"`          // addresses for new queues
+	Spread         string   `toml:"spread"`          // within which time a message leaves for the members of a group
 	LogLevel       string   `toml:"log_level"`       // error, warn, info, debug
 }
 
@@ -44,6 +45,7 @@ func (s *settings) daemonFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.flag.KeyFile, "key-file", "", "file with the key of the store, made at the first start (COTERIE_AGENT_KEY_FILE; default agent.key in the folder)")
 	f.StringVar(&s.flag.PassphraseFile, "passphrase-file", "", "file with a passphrase that opens the store, instead of a key file (COTERIE_AGENT_PASSPHRASE_FILE)")
 	f.StringArrayVar(&s.flag.Relays, "relay", nil, "relay for new queues, smp://fingerprint@host[:port]; may be repeated (COTERIE_AGENT_RELAYS)")
+	f.StringVar(&s.flag.Spread, "spread", "", "within which time, at random, a message leaves for the members of a group; 0: at once (COTERIE_AGENT_SPREAD; default 200ms)")
 	f.StringVar(&s.flag.LogLevel, "log-level", "", "error, warn, info or debug (COTERIE_AGENT_LOG_LEVEL; default info)")
 }
 
@@ -66,6 +68,7 @@ func (s *settings) load() (values, error) {
 		Folder:         pick(s.flag.Folder, "FOLDER", file.Folder, ""),
 		KeyFile:        pick(s.flag.KeyFile, "KEY_FILE", file.KeyFile, ""),
 		PassphraseFile: pick(s.flag.PassphraseFile, "PASSPHRASE_FILE", file.PassphraseFile, ""),
+		Spread:         pick(s.flag.Spread, "SPREAD", file.Spread, "200ms"),
 		LogLevel:       pick(s.flag.LogLevel, "LOG_LEVEL", file.LogLevel, "info"),
 		Relays:         s.flag.Relays,
 	}

@@ -46,7 +46,14 @@ func start(c *cobra.Command, v values) error {
 		return fmt.Errorf("%w: log level %q: error, warn, info or debug", errUsage, v.LogLevel)
 	}
 	logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	config := agent.Config{Store: v.Store, Logger: logger}
+	spread, err := time.ParseDuration(v.Spread)
+	if err != nil || spread < 0 || spread > time.Minute {
+		return fmt.Errorf("%w: spread %q: a time like 200ms, at most 1m", errUsage, v.Spread)
+	}
+	if spread == 0 {
+		spread = -1 // for package agent, zero is the default
+	}
+	config := agent.Config{Store: v.Store, Logger: logger, Spread: spread}
 	for _, text := range v.Relays {
 		relay, err := queue.ParseServer(text)
 		if err != nil {
@@ -59,7 +66,6 @@ func start(c *cobra.Command, v values) error {
 			return err
 		}
 	}
-	var err error
 	if config.Key, err = storeKey(v); err != nil {
 		return err
 	}

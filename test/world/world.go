@@ -65,6 +65,7 @@ func NewAgent(t testing.TB, relay queue.Server, changes ...func(*agent.Config)) 
 	t.Helper()
 	config := agent.Config{
 		Store: filepath.Join(t.TempDir(), "agent.db"), Key: agentstore.RawKey([32]byte{1}), Relays: []queue.Server{relay},
+		Spread: -1, // messages to a group leave at once
 	}
 	for _, change := range changes {
 		change(&config)

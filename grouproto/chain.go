@@ -25,6 +25,7 @@ type chain struct {
 	hint   MessageID   // hash of a settled message that is not held, for the front; Author zero: none
 	fixed  []MessageID // the author's own word about messages that are not held from the author itself
 	refs   []uint64    // missing numbers that are parents of something held
+	claim  MessageID   // the newest that somebody named: hint, if it turns out not to be for us; not stored
 }
 
 // absence is a settled range of numbers that are not held and why: one of the reasons of G_NONE.
@@ -279,6 +280,13 @@ func (c *chain) fixedHash(n uint64) (hash [32]byte, ok bool) {
 		}
 	}
 	return hash, false
+}
+
+// takeClaim makes what somebody named the hint, once it is the newest that is settled.
+func (c *chain) takeClaim() {
+	if n, ok := c.front(); ok && c.claim.Author == c.author && c.claim.Number == n && (c.hint.Author != c.author || c.hint.Number != n) {
+		c.hint = c.claim
+	}
 }
 
 func (c *chain) unfix(n uint64) {

@@ -65,6 +65,9 @@ func (s *step) post(p *peer, f frame, why purpose, due time.Time) {
 // the heads and the digest that it gets when it reads again. Else it could fill our outbox by asking without reading. The
 // same while the ratchet is made again: the hello behind it says heads and digest.
 func (p *peer) full(why purpose) bool {
+	if p.paused == ReasonInactive && !p.ended() && why == forOperations {
+		return true // nothing is kept for it; it gets them when it is heard of
+	}
 	if p.sendable() != nil && (p.paused != ReasonQuota || p.ended()) {
 		return false
 	}

@@ -48,6 +48,10 @@ func loadKept(tx kv.Tx, kind byte, author Key, number uint64) (*kept, bool) {
 	if !ok {
 		return nil, false
 	}
+	return decodeKept(author, number, v)
+}
+
+func decodeKept(author Key, number uint64, v []byte) (*kept, bool) {
 	r := wire.NewReader(v)
 	if r.U8() != recordVersion {
 		return nil, false

@@ -208,6 +208,9 @@ func (s *step) judge(via, author Key, m *message) {
 		s.warn(WarnDisputed, via)
 		return
 	}
+	if isFixed && fixed != id.Hash {
+		s.warn(WarnEquivocation, author)
+	}
 	k := &kept{id: id, message: m, received: s.env.Now, via: via, vouched: via != author && !isFixed, depth: s.depth(m)}
 	if prev, ok := s.loadMessage(author, m.Number-1); ok && m.Number > 0 {
 		k.depth = max(k.depth, prev.depth+1)
@@ -318,10 +321,15 @@ func (s *step) fix(author Key, number uint64, hash [32]byte) {
 		held, ok := s.loadMessage(author, number)
 		switch {
 		case !ok:
-			if c.know(number); c.missing(number) {
+			c.know(number)
+			if c.missing(number) {
 				c.fix(number, hash)
 				s.gapSeen(author)
 			}
+			if c.claim = (MessageID{author, number, hash}); c.hint.Number == number {
+				c.hint = c.claim // the author knows best
+			}
+			c.takeClaim()
 			return
 		case held.id.Hash != hash && held.vouched:
 			// Somebody gave us something else. It stays as the second version until the right one comes.

@@ -142,6 +142,7 @@ type mainRecord struct {
 	recovery   Recovery      // why nothing is written now
 	asked      []askedMember // by the recovery
 	askedUntil time.Time     // recoverWait after the first of them
+	lacking    bool          // operations or messages were heard of, and who forgets that has to hear of them again
 	claimAt    time.Time     // when a recovery last began for nothing but what a member said
 }
 
@@ -152,8 +153,8 @@ type removals struct {
 	count  uint32
 }
 
-// mainVersion is that of the main record; version 1 did not know of recoveries.
-const mainVersion = 2
+// mainVersion is that of the main record; version 1 did not know of recoveries, version 2 not whether something is lacking.
+const mainVersion = 3
 
 func (g *Group) putMain(tx kv.Tx) {
 	m := &g.main
@@ -181,6 +182,7 @@ func (g *Group) putMain(tx kv.Tx) {
 	for _, a := range m.asked {
 		b = appendFlag(append(b, a.member[:]...), a.answered)
 	}
+	b = appendFlag(b, m.lacking)
 	if !bytes.Equal(b, g.kept) {
 		tx.Put(record('g'), b)
 		g.kept = b
@@ -214,6 +216,9 @@ func (g *Group) loadMain(tx kv.Tx) error {
 		for n := r.U16(); n > 0 && r.Err() == nil; n-- {
 			m.asked = append(m.asked, askedMember{readKey(r), readFlag(r)})
 		}
+	}
+	if version > 2 {
+		m.lacking = readFlag(r)
 	}
 	if r.Done() != nil {
 		return ErrRecords

@@ -33,8 +33,14 @@ var justLoaded = time.UnixMilli(1)
 
 // resumeAsks begins the repair of all gaps after a restart.
 func (g *Group) resumeAsks() {
+	if g.main.lacking && g.main.status == StatusMember && g.main.syncAt.IsZero() {
+		// What operations were heard of, and whose digest was another one, is forgotten; G_SYNC tells it again.
+		g.main.syncAt = g.main.lastSync.Add(t1)
+	}
+	g.behind = len(g.waiting) > 0 || g.main.lacking || g.delayed > 0
 	for k, c := range g.chains {
 		if len(c.gaps) > 0 {
+			g.behind = true
 			g.asks[k] = &ask{at: justLoaded, asked: map[Key]vote{}, ever: map[Key]bool{}}
 		}
 	}
@@ -43,6 +49,9 @@ func (g *Group) resumeAsks() {
 // progress looks at an author's gaps after something was settled.
 func (s *step) progress(author Key) {
 	a, c := s.asks[author], s.chains[author]
+	if c != nil {
+		c.takeClaim()
+	}
 	switch {
 	case c == nil:
 	case len(c.gaps) == 0:
@@ -338,12 +347,61 @@ func (s *step) entitled(p *peer, k *kept) bool {
 	}
 	value, _, _ := s.st.Setting("history")
 	n := historyOf(value)
-	if n == 0 || k.id.Number+n < n {
-		return n > 0
+	switch {
+	case n == 0:
+		return false
+	case n >= MaxKeptMessages:
+		return true
+	default:
+		return k.id.Number >= s.historyFrom(p, k.id.Author, n)
 	}
-	// One of the last n that are not for it anyway: the one n later, if there is one, must be for it.
-	later, ok := s.loadMessage(k.id.Author, k.id.Number+n)
-	return !ok || s.entitledByHeads(p, later)
+}
+
+// historyKey names a result of historyFrom.
+type historyKey struct{ member, author Key }
+
+// historyFrom returns the first of the last n messages of an author that are not for a member by their heads. What is
+// missing here counts, as it may be one of them; what never existed does not.
+func (s *step) historyFrom(p *peer, author Key, n uint64) uint64 {
+	if from, ok := s.histories[historyKey{p.key, author}]; ok {
+		return from
+	}
+	var last []uint64
+	var c chain
+	if have := s.chains[author]; have != nil {
+		c = *have
+	}
+	end := c.top // of the messages that are not for it
+	s.env.Tx.Scan(record('m', author[:]), nil, func(key, v []byte) bool {
+		number, ok := u64of(key[33:])
+		k, good := decodeKept(author, number, v)
+		if !ok || !good {
+			return true
+		}
+		if s.entitledByHeads(p, k) {
+			end = number
+			return false
+		}
+		last = append(last, number)
+		return true
+	})
+	for _, g := range c.gaps {
+		for i := range min(n, g.size()) {
+			if number := g.To - i; number < end {
+				last = append(last, number)
+			}
+		}
+	}
+	slices.Sort(last)
+	from := uint64(0)
+	if uint64(len(last)) > n {
+		from = last[uint64(len(last))-n]
+	}
+	if s.histories == nil {
+		s.histories = map[historyKey]uint64{}
+	}
+	s.histories[historyKey{p.key, author}] = from
+	return from
 }
 
 func (s *step) entitledByHeads(p *peer, k *kept) bool {

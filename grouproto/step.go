@@ -14,12 +14,13 @@ import (
 // step is one call of Step: the group, what it may use, and what comes of it.
 type step struct {
 	*Group
-	env    Env
-	out    []Effect
-	peersW map[*peer]bool       // to be written
-	chainW map[*chain]bool      // to be written
-	bodies map[uint64][]byte    // bodies with one own message and nothing else, shared by the fan-out
-	own    map[uint64]*ownFrame // own messages that were read, by number
+	env       Env
+	out       []Effect
+	peersW    map[*peer]bool        // to be written
+	chainW    map[*chain]bool       // to be written
+	histories map[historyKey]uint64 // results of historyFrom
+	bodies    map[uint64][]byte     // bodies with one own message and nothing else, shared by the fan-out
+	own       map[uint64]*ownFrame  // own messages that were read, by number
 }
 
 func (s *step) do(e Effect)    { s.out = append(s.out, e) }
@@ -302,6 +303,7 @@ func (s *step) finish() {
 	s.receipts()
 	s.flush()
 	s.tellCaughtUp()
+	s.main.lacking = len(s.wantOps) > 0 || len(s.odd) > 0
 	s.store()
 }
 

@@ -117,10 +117,9 @@ func (s *step) named(p *peer, id MessageID) {
 	}
 	c := s.chain(id.Author)
 	c.know(id.Number)
-	if c.missing(id.Number) {
+	c.claim = id
+	if c.takeClaim(); c.missing(id.Number) {
 		s.gapSeen(id.Author)
-	} else if n, ok := c.front(); ok && n == id.Number && c.hint.Number != n {
-		c.hint = id
 	}
 }
 

@@ -227,6 +227,8 @@ func (t *turn) clientConnEvent(e *connEntry, event conn.Event) {
 			changed.Code = string(ev.Err.Code)
 		}
 		t.report(entity, changed)
+	case conn.Waiting:
+		t.report(entity, failed(ev.Err))
 	case conn.Failure:
 		if ev.Err.Kind == conn.Over {
 			t.setState(e, stateFailed)

@@ -125,14 +125,16 @@ func (a *App) take(ctx context.Context, e agent.Event) error {
 	}
 	if err := a.respond(ctx, e); err != nil {
 		// After a crash the answer may have been given before.
-		if !errors.Is(err, &conn.Error{Code: conn.CodeProhibited}) && !errors.Is(err, agent.ErrNoConnection) {
+		if !errors.Is(err, &conn.Error{Code: conn.CodeProhibited}) && !errors.Is(err, agent.ErrNoConnection) &&
+			!errors.Is(err, &conn.Error{Code: conn.CodeNotAvailable}) && !errors.Is(err, &conn.Error{Code: conn.CodeNoQueue}) {
 			return fmt.Errorf("answer %s: %w", e.Data.Type(), err)
 		}
 	}
 	return a.Agent.AckEvent(ctx, a.Cursor, e.Seq)
 }
 
-// respond is what the app does by itself: it lets in who uses its own one-time links, and acknowledges what it stored.
+// respond is what the app does by itself: it lets in who uses its own one-time links, acknowledges what it stored, and makes
+// a contact's ratchet again when nothing can be opened any more, as after a backup of either side was restored.
 func (a *App) respond(ctx context.Context, e agent.Event) error {
 	switch data := e.Data.(type) {
 	case *agent.Confirmation:
@@ -145,6 +147,11 @@ func (a *App) respond(ctx context.Context, e agent.Event) error {
 		return a.Agent.Ack(ctx, e.Connection(), data.ID, &agent.AckOptions{Receipt: true})
 	case *agent.Received:
 		return a.Agent.Ack(ctx, e.Connection(), data.ID, nil)
+	case *agent.ResyncChanged:
+		// When keys of both sides have crossed, one side must wait for the other to begin again; this one does.
+		if data.State == "required" && data.Code != string(conn.CodeResync) {
+			return a.Agent.ConnectionResync(ctx, e.Connection(), false)
+		}
 	}
 	return nil
 }

@@ -56,6 +56,13 @@ func (s *scripted) Ack(context.Context, agent.ConnectionID, int64, *agent.AckOpt
 	return s.step("ack")
 }
 
+func (s *scripted) ConnectionResync(context.Context, agent.ConnectionID, bool) error {
+	if slices.Contains(s.did, "resync") {
+		return &conn.Error{Code: conn.CodeProhibited, Kind: conn.OurFault}
+	}
+	return s.step("resync")
+}
+
 func (s *scripted) AckEvent(_ context.Context, _ string, seq uint64) error {
 	return s.step("done " + string(rune('0'+seq)))
 }
@@ -77,8 +84,11 @@ func TestNothingIsMissingOrDoubleAfterACrash(t *testing.T) {
 		{Seq: 4, Entity: "G:g", Data: &agent.GroupMessage{MessageRecord: agent.MessageRecord{
 			Message: agent.MessageID{Author: "a", Number: 0, Hash: make([]byte, 32)}, Body: text}}},
 		{Seq: 5, Entity: "C:ben", Data: &agent.GroupInvitation{Invitation: "i"}},
+		{Seq: 6, Entity: "C:ben", Data: &agent.ResyncChanged{State: "allowed"}},
+		{Seq: 7, Entity: "C:ben", Data: &agent.ResyncChanged{State: "required"}},
+		{Seq: 8, Entity: "C:ben", Data: &agent.ResyncChanged{State: "started"}},
 	}
-	for _, dieAt := range []string{"", "allow", "done 1", "done 2", "ack", "done 3", "done 4", "done 5"} {
+	for _, dieAt := range []string{"", "allow", "done 1", "done 2", "ack", "done 3", "done 4", "done 5", "resync", "done 7"} {
 		t.Run("dies at "+dieAt, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "chat.db")
 			s := &scripted{events: events, dieAt: dieAt}
@@ -117,7 +127,7 @@ func TestNothingIsMissingOrDoubleAfterACrash(t *testing.T) {
 			if !slices.Equal(told, []string{"connected", "hello", "hello", "invitation"}) {
 				t.Errorf("told %q", told)
 			}
-			for _, e := range []string{"allow", "ack", "done 1", "done 2", "done 3", "done 4", "done 5"} {
+			for _, e := range []string{"allow", "ack", "resync", "done 1", "done 2", "done 3", "done 4", "done 5", "done 6", "done 7", "done 8"} {
 				if !slices.Contains(s.did, e) {
 					t.Errorf("never did %q", e)
 				}

@@ -207,8 +207,13 @@ func TestMarkerIsAcknowledgedBeforeTheConnectionCanAnswer(t *testing.T) {
 		t.Errorf("events:%s", a.history())
 	}
 	w.settle(time.Hour) // nobody told Bob, so it takes its time
-	if len(all[Message](a)) != 4 {
+	if len(all[Message](a)) != 4 || len(all[Continued](b)) != 0 {
 		t.Errorf("events:%s", a.history())
+	}
+	a.must(Allow{mustEvent[Confirmation](a).ID, []byte("alice's info")})
+	w.settle(time.Hour)
+	if len(all[Continued](b)) != 1 {
+		t.Errorf("continued %d times", len(all[Continued](b)))
 	}
 }
 

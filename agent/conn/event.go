@@ -150,6 +150,10 @@ const (
 	Sending
 )
 
+// Waiting tells, once, that a step of the handshake has waited for a relay for some time, and goes on trying (ERR). Err is
+// what the relay's last answer was.
+type Waiting struct{ Err *Error }
+
 // Failure is an error that belongs to no call (ERR). The connection goes on unless its kind is Over.
 type Failure struct{ Err *Error }
 
@@ -176,6 +180,7 @@ func (SendFailed) effect()    {}
 func (Receipts) effect()      {}
 func (Continued) effect()     {}
 func (ResyncChanged) effect() {}
+func (Waiting) effect()       {}
 func (Failure) effect()       {}
 func (QueueDeleted) effect()  {}
 func (Deleted) effect()       {}
@@ -194,6 +199,7 @@ func (SendFailed) event()    {}
 func (Receipts) event()      {}
 func (Continued) event()     {}
 func (ResyncChanged) event() {}
+func (Waiting) event()       {}
 func (Failure) event()       {}
 func (QueueDeleted) event()  {}
 func (Deleted) event()       {}

@@ -14,6 +14,8 @@ const (
 	redeliveries   = 8                   // after so many, and
 	redeliveryTime = 24 * time.Hour      // so much time, an unacknowledged message is given up
 
+	longWait = time.Minute // waits of a step of the handshake together, the next one included, of which the client is told
+
 	deleteRetry    = 5 * time.Minute // between attempts to delete a queue
 	deleteAttempts = 10              // after which the queue is given up
 )

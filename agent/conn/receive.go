@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/envelope"
@@ -459,9 +460,23 @@ func (s *step) receipts(m *incoming, c envelope.Receipts) {
 	}
 }
 
-// drained tells the peer that its messages have been taken from a queue that was full.
+// drained notes that the peer is to be told that its messages have been taken from a queue that was full. Nobody says it
+// twice, so if nothing can be sent now it is told later.
 func (s *step) drained(q *receiveQueue) {
-	if s.sendable() == nil {
-		s.enqueueContent(kindContinue, envelope.Continue{Queue: q.address()})
+	if !slices.Contains(s.drainedSlots, q.slot) {
+		s.drainedSlots = append(s.drainedSlots, q.slot)
 	}
+}
+
+// sendContinues tells the peer about queues that it filled.
+func (s *step) sendContinues() {
+	if len(s.drainedSlots) == 0 || s.sendable() != nil {
+		return
+	}
+	for _, slot := range s.drainedSlots {
+		if q := s.receiveSlot(slot); q != nil {
+			s.enqueueContent(kindContinue, envelope.Continue{Queue: q.address()})
+		}
+	}
+	s.drainedSlots = nil
 }

@@ -34,9 +34,10 @@ var ErrNotFound = errors.New("no such connection")
 // ErrDamaged reports records that this package has not written.
 var ErrDamaged = errors.New("malformed stored connection")
 
-// stateFormat is the version of the state record, its first two bytes. Version 1, which is still read, ends before the
-// fields of a re-synchronisation. Versions 1 and 2 have progress and the number of queued messages in it.
-const stateFormat = 3
+// stateFormat is the version of the state record, its first two bytes. Older ones are still read: version 1 ends before the
+// fields of a re-synchronisation, versions 2 and 3 before the queues that were full. Versions 1 and 2 have progress and the
+// number of queued messages in it.
+const stateFormat = 4
 
 // progress is what every message sent changes, in a record of its own.
 type progress struct {
@@ -120,7 +121,8 @@ func (s *state) append(dst []byte) []byte {
 	for i := range s.send {
 		dst = s.send[i].append(dst)
 	}
-	return append(wire.AppendStr16(dst, s.resyncKeys), byte(s.rebound))
+	dst = append(wire.AppendStr16(dst, s.resyncKeys), byte(s.rebound))
+	return wire.AppendStr8(dst, s.drainedSlots)
 }
 
 // decodeState reads what append wrote; ErrDamaged for everything else.
@@ -174,6 +176,9 @@ func decodeState(b []byte) (*state, error) {
 	}
 	if format >= 2 {
 		s.resyncKeys, s.rebound = copied(r.Str16()), Side(enum(r, 0, byte(Sending)))
+	}
+	if format >= 4 {
+		s.drainedSlots = copied(r.Str8())
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

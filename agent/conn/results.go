@@ -124,10 +124,19 @@ func (in OperationFailed) transient() bool { return in.Class == Temporary || in.
 // jobFailed schedules an operation of the handshake again, or gives it up until Retry.
 func (s *step) jobFailed(r *retry, in OperationFailed) {
 	if in.transient() {
-		r.after(s.now, fastIntervals)
+		s.waitForRelay(r, in.Code)
 		return
 	}
 	s.stall(in.Code)
+}
+
+// waitForRelay schedules a step of the handshake again and says so when it has waited for long.
+func (s *step) waitForRelay(r *retry, code Code) {
+	before := r.fast.waited
+	r.after(s.now, fastIntervals)
+	if before < longWait && r.fast.waited >= longWait {
+		s.emit(Waiting{refuse(code, "the handshake waits for a relay")})
+	}
 }
 
 // stall gives a step of the handshake up until Retry.
@@ -158,7 +167,11 @@ func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
 	v, rule := judge(in.Class, m.created, s.now)
 	switch v {
 	case tryAgain, warnAndTry:
-		m.retry.after(s.now, rule)
+		if m.kind == kindConfirmation {
+			s.waitForRelay(&m.retry, in.Code)
+		} else {
+			m.retry.after(s.now, rule)
+		}
 		s.keep(q, m)
 		if v == warnAndTry && m.kind == kindClient {
 			s.emit(SendWarning{m.id, m.ref, reason})

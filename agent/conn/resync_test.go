@@ -507,3 +507,35 @@ func TestRatchetKeyEarly(t *testing.T) {
 	checkConnected(t, a, b)
 	exchange(w, a, b, "after")
 }
+
+// TestContinueIsOwed: the marker of a full queue comes while nothing can be sent. The peer is told when it can.
+func TestContinueIsOwed(t *testing.T) {
+	w, a, b := connectedPair(t)
+	b.relay.quota = 3
+	b.acks = false
+	for i := range 4 {
+		a.send(fmt.Sprint(i))
+	}
+	w.run()
+	b.must(Resynchronise{Force: true})
+	a.acks, b.acks = true, true
+	full := b.w.bySender(Sender{Server: a.conn.send[0].server, ID: a.conn.send[0].id})
+	w.fails(b, Temporary, "BROKER NETWORK") // the keys do not arrive yet
+	for range 20 {
+		w.run()
+		w.wait(time.Minute)
+	}
+	if len(all[Continued](a)) != 0 || len(b.conn.drainedSlots) != 1 || len(full.messages) != 0 {
+		t.Fatalf("continued %d times, %d owed", len(all[Continued](a)), len(b.conn.drainedSlots))
+	}
+	b.restart()
+	w.answer = nil
+	w.settle(time.Hour)
+	if len(all[Continued](a)) != 1 || len(b.conn.drainedSlots) != 0 {
+		t.Fatalf("continued %d times, %d owed", len(all[Continued](a)), len(b.conn.drainedSlots))
+	}
+	checkRebound(t, a, b)
+	if got := len(all[Message](b)); got != 4 {
+		t.Errorf("%d messages", got)
+	}
+}

@@ -97,6 +97,8 @@ type state struct {
 	hashListFirst uint64     // number of the oldest record with earlier ones
 	hashListNext  uint64     // number of the next such record
 
+	drainedSlots []uint8 // own queues that were full, of which the peer is to be told
+
 	requests    uint32 // unanswered, at a contact address
 	lastRequest uint64 // number of the last one
 

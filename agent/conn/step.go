@@ -34,6 +34,7 @@ func (s *step) damaged(err error) {
 // finish lets the handshake go on, derives operations from the state and stores everything.
 func (s *step) finish() []Effect {
 	s.advance()
+	s.sendContinues()
 	s.sendOwed()
 	s.endDeletion()
 	if !s.gone {

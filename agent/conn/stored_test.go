@@ -70,6 +70,7 @@ func storedConnections(t testing.TB) map[string]*kv.Memory {
 	}
 	s.owe(77, envelope.Receipt{Number: 3, Hash: make([]byte, 32), Info: []byte("later")})
 	s.resynced(ResyncRequired, nil)
+	s.drained(&s.receive[0])
 	s.delete(true)
 	s.save()
 	keep("deleting", a)
@@ -103,7 +104,7 @@ func storedConnections(t testing.TB) map[string]*kv.Memory {
 }
 
 // storedFile has records as the current format stores them.
-const storedFile = "testdata/stored-3.json"
+const storedFile = "testdata/stored-4.json"
 
 // eachStored calls do for every record in a file.
 func eachStored(t *testing.T, file string, do func(connection string, kind byte, value []byte)) {

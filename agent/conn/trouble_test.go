@@ -558,3 +558,67 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		t.Errorf("printed:\n%s", printed)
 	}
 }
+
+// TestWaitingForARelayIsTold: a step of the handshake that waits for a relay is tried for ever; the client hears of it
+// once, before a minute has passed, and again if it says Retry.
+func TestWaitingForARelayIsTold(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		kind opKind
+		who  string
+		form form
+	}{
+		{"NEW of the initiator", opNew, "alice", forms[0]},
+		{"NEW of the joiner", opNew, "bob", forms[0]},
+		{"SKEY of the joiner", opSecure, "bob", forms[0]},
+		{"confirmation of the joiner", opSend, "bob", forms[0]},
+		{"SKEY of the initiator", opSecure, "alice", forms[0]},
+		{"confirmation of the initiator", opSend, "alice", forms[0]},
+		{"KEY of the initiator", opKey, "alice", forms[1]},
+		{"KEY of the joiner", opKey, "bob", forms[1]},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, a, b := pair(t)
+			c.form.prepare(a, b)
+			who := map[string]*node{"alice": a, "bob": b}[c.who]
+			w.refuse(who, c.kind, Temporary, "BROKER NETWORK")
+			a.create(link.Invitation)
+			if who == b || c.kind != opNew {
+				w.settle(time.Hour)
+				if err := b.join(mustEvent[LinkReady](a).Link, "bob's info"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.settle(20 * time.Second)
+			if len(all[Waiting](who)) != 0 {
+				t.Fatal("told at once")
+			}
+			w.settle(time.Hour)
+			for _, n := range []*node{a, b} {
+				got := all[Waiting](n)
+				if want := map[bool]int{true: 1}[n == who]; len(got) != want || want > 0 && got[0].Err.Code != "BROKER NETWORK" {
+					t.Fatalf("%s was told %d times", n.name, len(got))
+				}
+				if len(all[Failure](n)) != 0 {
+					t.Errorf("%s: failures", n.name)
+				}
+			}
+			if c.kind != opSend { // whose times are its own
+				who.must(Retry{})
+				w.settle(time.Hour)
+				if len(all[Waiting](who)) != 2 {
+					t.Errorf("told %d times", len(all[Waiting](who)))
+				}
+			}
+			w.answer = nil
+			w.settle(time.Hour)
+			if b.conn == nil {
+				if err := b.join(mustEvent[LinkReady](a).Link, "bob's info"); err != nil {
+					t.Fatal(err)
+				}
+				w.settle(time.Hour)
+			}
+			checkConnected(t, a, b)
+		})
+	}
+}

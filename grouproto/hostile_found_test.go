@@ -164,3 +164,20 @@ func TestMemberDoesNotStayPaused(t *testing.T) {
 	}
 	s.stillWell(a, b)
 }
+
+// Somebody names an operation before it comes here. When it comes, that member is known to have it, and is not sent the
+// whole log with the next news.
+func TestMemberThatKnewBeforeUsIsNotSentTheLog(t *testing.T) {
+	s := newSim(t, 307)
+	s.group(3, oplog.Symmetric())
+	author, early, late := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.cutOff(author, early.name)
+	author.must(Set{"title", []byte("news")})
+	s.run(time.Second)
+	strike(early, late, &syncFrame{Heads: heads(early)})
+	late.g.peers[early.g.self].knows = nil // its hello named nothing that was known here
+	strike(author, late, &opsFrame{Ops: author.g.log.After(nil)})
+	if lacks := late.g.log.After(late.g.peers[early.g.self].knows); len(lacks) > 0 {
+		t.Errorf("%d operations would be sent to somebody who has them", len(lacks))
+	}
+}

@@ -72,6 +72,7 @@ func (s *step) admitted(res oplog.Result, from Key) {
 	for _, e := range res.Equivocations {
 		s.warn(WarnEquivocation, e.Author)
 	}
+	s.learnClaims()
 	s.changed(res.Admitted)
 	s.retryHeld()
 }
@@ -134,8 +135,19 @@ func (s *step) noteHeads(p *peer, heads []OpID) {
 		return
 	}
 	s.learn(p, heads...)
-	for _, id := range s.log.Unknown(heads) {
+	p.claims = s.log.Unknown(heads)
+	for _, id := range p.claims {
 		s.wantOp(p, id, s.env.Now.Add(rideTime))
+	}
+}
+
+// learnClaims notes what members have who named operations before these came here. Else they would be sent the whole log.
+func (s *step) learnClaims() {
+	for _, p := range s.everybody() {
+		if len(p.claims) > 0 {
+			s.learn(p, p.claims...)
+			p.claims = slices.DeleteFunc(p.claims, func(id OpID) bool { return s.log.Op(id) != nil })
+		}
 	}
 }
 

@@ -134,6 +134,7 @@ type peer struct {
 	asks      bucket    // frames of package directconn that it sends
 	invites   bucket    // G_INV of other groups that it sends
 	answers   bucket    // and answers to such
+	claims    []OpID    // heads that it named and that are not here yet
 	unheard   int       // G_WANT, G_SYNC and G_NEED to it since something came from it
 	askedAt   time.Time // the last of these
 	warned    time.Time

@@ -19,26 +19,22 @@ type Recovery uint8
 const (
 	RecoveryNone      Recovery = iota
 	RecoveryAsked              // the client said so
-	RecoveryStore              // the store is not the one that was used last
 	RecoveryMessage            // a member named an own message that is not here
 	RecoveryOperation          // a member had an own operation that is not here
-	RecoveryRatchet            // the ratchets of several pairs have come apart at once
 )
 
 // String returns the reason's stable name; empty for RecoveryNone.
 func (r Recovery) String() string {
-	return [...]string{"", "asked", "store", "message", "operation", "ratchet"}[min(r, RecoveryRatchet)]
+	return [...]string{"", "asked", "message", "operation"}[min(r, RecoveryOperation)]
 }
 
 const (
-	runBits       = 20               // a run begins at seconds since 1970 × 2^20
-	recoverPeers  = 3                // members that are asked, or all if there are fewer
-	recoverWait   = 60 * time.Second // after the first question; then what has come has to do, if anybody answered
-	claimEvery    = 24 * time.Hour   // between two recoveries that rest on nothing but what members say
-	claimAhead    = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock
-	mostAnswers   = mostInvites      // answers to invitations that are kept until the end
-	ratchetWithin = 10 * time.Minute
-	ratchetPairs  = 2 // pairs whose ratchets come apart within that time, or all if there are fewer
+	runBits      = 20               // a run begins at seconds since 1970 × 2^20
+	recoverPeers = 3                // members that are asked, or all if there are fewer
+	recoverWait  = 60 * time.Second // after the first question; then what has come has to do, if anybody answered
+	claimEvery   = 24 * time.Hour   // between two recoveries that rest on nothing but what members say
+	claimAhead   = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock
+	mostAnswers  = mostInvites      // answers to invitations that are kept until the end
 )
 
 // askedMember is a member that was asked for what it has.
@@ -74,6 +70,13 @@ func (s *step) beginRecovery(why Recovery) {
 	}
 	s.main.recovery, s.main.asked, s.main.askedUntil = why, nil, time.Time{}
 	s.notice(Recovering{why})
+	// An old ratchet would encrypt with keys that were used before: nothing is sent until it is made again.
+	for _, p := range s.present() {
+		if c := p.ready(); c != nil && !s.env.Now.Before(c.rebound.begunAt.Add(mendWait)) {
+			s.touch(p)
+			s.resyncNeeded(p, c)
+		}
+	}
 }
 
 // claimed is what a member says about own messages that are not here: nobody can prove it, so it makes a member recover

@@ -248,6 +248,7 @@ func TestLiesAboutOwnMessagesAreLimited(t *testing.T) {
 	s.run(time.Minute)
 	for i := range uint64(50) {
 		strike(liar, victim, &syncFrame{Heads: heads(liar), List: []MessageID{{victim.g.self, 5 + i, [32]byte{1}}}})
+		s.run(time.Minute)
 		strike(liar, victim, &syncFrame{Heads: heads(liar), List: []MessageID{{victim.g.self, 0, [32]byte{2}}}})
 		strike(liar, victim, &syncFrame{Heads: heads(liar), List: []MessageID{{victim.g.self, 1<<63 + i, [32]byte{1}}}})
 		s.run(20 * time.Minute)

@@ -34,6 +34,8 @@ type Config struct {
 	// Spread is within which time, at random, the messages of one fan-out to a group leave. Zero is 200 ms, negative: all at
 	// once. A relay that sees many pairs of this agent sees the size of a fan-out the better the shorter it is.
 	Spread time.Duration
+	// GroupLimits are limits of groups that differ from the defaults.
+	GroupLimits GroupLimits
 	// Dialer makes the connections to relays; nil is the system's.
 	Dialer transport.Dialer
 	// AfterCommit is called after the n-th commit that changed something (store.Options); for tests.

@@ -229,6 +229,7 @@ type (
 	GroupWarning struct {
 		Warning string   `json:"warning"` // equivocation, disputed, sweep, hello, upgrade, limit, card
 		Member  MemberID `json:"member,omitempty"`
+		Limit   string   `json:"limit,omitempty"` // which one was met
 	}
 	// GroupSynced (GSYNC): nothing is known to be missing any more.
 	GroupSynced struct{}

@@ -254,6 +254,7 @@ type GroupInfo struct {
 	Inviter   MemberID          `json:"inviter,omitempty"`
 	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation
 	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed to change the group
+	Limits    map[string]uint64 `json:"limits,omitempty"`   // how often each limit was met since the group was loaded
 	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group
 	Requests  []RequestInfo     `json:"requests,omitempty"` // only from Group: they wait at the address of GroupLink
 }

@@ -113,7 +113,7 @@ func groupEvent(event grouproto.Event) EventData {
 	case grouproto.CaughtUp:
 		return &GroupSynced{}
 	case grouproto.Warned:
-		return &GroupWarning{Warning: warningNames[ev.Warning], Member: memberID(ev.Member)}
+		return &GroupWarning{Warning: warningNames[ev.Warning], Member: memberID(ev.Member), Limit: ev.Limit.String()}
 	}
 	return nil
 }

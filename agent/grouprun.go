@@ -26,7 +26,7 @@ func groupWake(id GroupID) wakeKey { return wakeKey{wakeGroup, string(id)} }
 func groupOwner(id GroupID) store.Owner { return store.Owner{Kind: store.Group, ID: string(id)} }
 
 func (t *turn) groupEnv(id GroupID) grouproto.Env {
-	return grouproto.Env{Now: t.now, Rand: t.config.Rand, Tx: t.tx.Records(groupOwner(id))}
+	return grouproto.Env{Now: t.now, Rand: t.config.Rand, Tx: t.tx.Records(groupOwner(id)), Limits: t.config.GroupLimits.limits()}
 }
 
 // groupEntry returns a group, loaded if it is not in memory. ErrNoGroup if there is none.

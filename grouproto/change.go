@@ -13,6 +13,7 @@ import (
 func (s *step) changed(admitted []*oplog.Op) {
 	old, now := s.st, s.log.State()
 	s.st = now
+	s.sizeLimits(old, now)
 	if s.main.status == StatusJoining {
 		s.tryJoin()
 		return

@@ -379,8 +379,5 @@ func (s *step) pendingDoors() {
 
 // warnAboutDoors tells the client that something at the own address was cut off, once an hour.
 func (s *step) warnAboutDoors() {
-	if s.env.Now.Sub(s.doorWarned) >= time.Hour {
-		s.doorWarned = s.env.Now
-		s.warn(WarnLimit, Key{})
-	}
+	s.warnLimit(nil, LimitRequests)
 }

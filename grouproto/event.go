@@ -148,7 +148,8 @@ type (
 	// Warned is something a person should know. GWARN.
 	Warned struct {
 		Warning Warning
-		Member  Key // who it is about; zero: nobody
+		Member  Key   // who it is about; zero: nobody
+		Limit   Limit // of WarnLimit
 	}
 )
 

@@ -218,7 +218,7 @@ func (s *step) offered(o *offer, via *peer) bool {
 		return false
 	}
 	if s.attempts(p) >= 2*MaxAttempts {
-		s.warnLimit(p)
+		s.warnLimit(p, LimitAttempts)
 		return false // it is repeated by its initiator
 	}
 	p.attemptsNum++
@@ -321,6 +321,7 @@ func (s *step) hold(h *heldOffer) {
 		}
 	}
 	if n >= MaxHeldOffers || len(s.held) >= 16*MaxHeldOffers {
+		s.warnLimit(s.peers[h.via], LimitOffers)
 		return
 	}
 	s.held = append(s.held, h)

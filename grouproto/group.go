@@ -47,18 +47,19 @@ type Group struct {
 	requests map[string]*request // at the own address, waiting for the client
 
 	// Not stored: lost with the process at no harm.
-	kept       []byte // the main record as last written
-	counts     Counts
-	asks       map[Key]*ask       // repair of one author's gaps
-	wantOps    map[OpID]*wantedOp // operations that were heard of
-	doubts     map[Key]bool       // who named another content of a message of the current run
-	odd        map[Key]oddDigest  // digests of peers that differ from the own one
-	behind     bool               // something was missing at the end of the last step
-	delayed    int                // frames in the records of delayed frames
-	bad        ignored
-	asked      bucket // requests at the own address
-	knocks     bucket // of members among them
-	doorWarned time.Time
+	kept    []byte // the main record as last written
+	counts  Counts
+	asks    map[Key]*ask       // repair of one author's gaps
+	wantOps map[OpID]*wantedOp // operations that were heard of
+	doubts  map[Key]bool       // who named another content of a message of the current run
+	odd     map[Key]oddDigest  // digests of peers that differ from the own one
+	behind  bool               // something was missing at the end of the last step
+	delayed int                // frames in the records of delayed frames
+	bad     ignored
+	asked   bucket // requests at the own address
+	knocks  bucket // of members among them
+	hits    hits
+	dropped uint64 // of the counter of the log, as last seen
 
 	wakeAt    time.Time // result of NextWake, if wakeKnown
 	wakeKnown bool      // nothing has happened since that can make it earlier

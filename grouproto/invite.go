@@ -136,7 +136,11 @@ func (s *step) mayInvite(in Invite) error {
 		return ErrTooLarge
 	case !s.st.Has(s.self, oplog.PermAdd) || in.Role > self.Role:
 		return ErrNotPermitted
-	case s.st.Len() >= MaxMembers || s.pendingInvites() >= mostInvites:
+	case s.st.Len() >= s.limits().MaxMembers:
+		s.hit(LimitMembers)
+		return ErrLimit
+	case s.pendingInvites() >= mostInvites:
+		s.hit(LimitInvitations)
 		return ErrLimit
 	}
 	return nil

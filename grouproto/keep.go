@@ -80,9 +80,12 @@ func (s *step) prune(most int) {
 		author, number, ok := s.at(s.env.Tx, s.main.first)
 		if ok {
 			k, held := s.loadMessage(author, number)
-			tooMany := s.main.position-s.main.first > MaxKeptMessages
-			if held && !tooMany && s.env.Now.Sub(k.received) < Retention {
+			tooMany := s.main.position-s.main.first > uint64(s.limits().KeptMessages)
+			if held && !tooMany && s.env.Now.Sub(k.received) < s.limits().Retention {
 				return
+			}
+			if held && tooMany {
+				s.hit(LimitKept)
 			}
 			if held {
 				s.drop(k)

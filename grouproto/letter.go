@@ -79,7 +79,7 @@ func (s *step) letterCame(p *peer, tag Tag, b []byte) {
 		ok = p.answers.take(s.env.Now, 1, answerBurst, answerRate)
 	}
 	if !ok {
-		s.warnLimit(p)
+		s.warnLimit(p, LimitForks)
 		return
 	}
 	s.notice(Letter{From: p.key, Frame: bytes.Clone(b)})

@@ -2,7 +2,6 @@ package grouproto
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/coterie-im/coterie/internal/wire"
 )
@@ -16,9 +15,10 @@ func delayKey(p *peer, serial uint32) []byte {
 
 func (s *step) delay(p *peer, frame []byte) {
 	if p.delayed >= mostDelayed {
-		s.warnLimit(p)
+		s.warnLimit(p, LimitFrames)
 		return
 	}
+	s.hit(LimitFrames)
 	s.env.Tx.Put(delayKey(p, p.delayedN), frame)
 	p.delayedN++
 	p.delayed++
@@ -66,30 +66,25 @@ func (s *step) takeDelayed() {
 	}
 }
 
-// warnLimit tells the client that something of a member was cut off, once an hour.
-func (s *step) warnLimit(p *peer) {
-	if p == nil || s.env.Now.Sub(p.warned) < time.Hour {
-		return
-	}
-	p.warned = s.env.Now
-	s.warn(WarnLimit, p.key)
-}
-
 // mayAsk tells whether a peer gets an answer to another G_WANT or G_SYNC now. Somebody who asked again and again while we
 // were away is not reported for what arrives at once.
 func (s *step) mayAsk(p *peer) bool {
-	few := p.questions.take(s.env.Now, 1, manyQuestions, MaxWantsMinute/60.0)
-	if p.wants.take(s.env.Now, 1, MaxWantsMinute, MaxWantsMinute/60.0) {
+	most := float64(s.limits().WantsMinute)
+	few := p.questions.take(s.env.Now, 1, manyQuestions*most, most/60)
+	if p.wants.take(s.env.Now, 1, most, most/60) {
 		return true
 	}
-	if !few {
-		s.warnLimit(p)
+	if few {
+		s.hit(LimitQuestions)
+	} else {
+		s.warnLimit(p, LimitQuestions)
 	}
 	return false
 }
 
-// manyQuestions is how many G_WANT and G_SYNC of a member at once are worth a warning.
-const manyQuestions = 6 * MaxWantsMinute
+// manyQuestions is how many times what is answered in a minute, in G_WANT and G_SYNC of a member at once, is worth a
+// warning.
+const manyQuestions = 6
 
 const (
 	warnBurst  = 8         // warnings of one kind about one member told at once

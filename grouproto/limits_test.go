@@ -411,6 +411,9 @@ func TestAtMostTwentyPairsAreOpenAtATime(t *testing.T) {
 	}
 	s.nodes[0].invite(joiner)
 	s.run(50 * time.Second)
+	if joiner.g.Hits()["pairs"] != 1 {
+		t.Errorf("counted: %v", joiner.g.Hits())
+	}
 	if most > MaxOpenPairs+1 { // and the one with the inviter
 		t.Errorf("%d pairs are open", most)
 	}

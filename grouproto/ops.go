@@ -46,6 +46,7 @@ func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
 				s.ownOperation(op)
 			}
 		}
+		s.opLimits(p, res)
 		all.Admitted = append(all.Admitted, res.Admitted...)
 		all.Equivocations = append(all.Equivocations, res.Equivocations...)
 		if res.Status == oplog.Admitted || res.Status == oplog.AlreadyKnown {

@@ -64,10 +64,17 @@ func (s *step) wanted() (want []*peer, open int) {
 // schedule begins pairs, in batches that fill an agent message with offers.
 func (s *step) schedule() {
 	want, open := s.wanted()
+	if open+offersPerMessage <= MaxOpenPairs {
+		s.hits.pairs = false
+	}
 	want = slices.DeleteFunc(want, func(p *peer) bool { return !s.mayBegin(p) })
 	for len(want) > 0 {
 		n := min(offersPerMessage, len(want))
 		if open+n > MaxOpenPairs {
+			if !s.hits.pairs {
+				s.hit(LimitPairs)
+			}
+			s.hits.pairs = true
 			return
 		}
 		for _, p := range want[:n] {
@@ -89,6 +96,7 @@ func (s *step) mayBegin(p *peer) bool {
 		return false
 	}
 	if s.attempts(p) >= MaxAttempts {
+		s.hit(LimitAttempts)
 		s.wait(p, ReasonLimit)
 		p.retryAt = p.attemptsDay.Add(24 * time.Hour)
 		return false

@@ -122,22 +122,22 @@ type peer struct {
 	direct []directOut // and frames about other groups: not with a relay yet; stored under x
 
 	// Not stored.
-	pairKept  [32]byte  // hash of the record p as last written
-	wayKept   [32]byte  // and of the record u
-	out       []queued  // stored under q when the step ends with something left
-	outKept   bool      // a record q exists
-	frames    bucket    // G_MSG and G_OPS it sends
-	wants     bucket    // G_WANT and G_SYNC it sends
-	questions bucket    // the same, for warnings
-	relays    bucket    // offers and G_NEED that it wants passed on
-	copies    bucket    // bytes of G_FWD to it
-	asks      bucket    // frames of package directconn that it sends
-	invites   bucket    // G_INV of other groups that it sends
-	answers   bucket    // and answers to such
-	claims    []OpID    // heads that it named and that are not here yet
-	unheard   int       // G_WANT, G_SYNC and G_NEED to it since something came from it
-	askedAt   time.Time // the last of these
-	warned    time.Time
+	pairKept  [32]byte             // hash of the record p as last written
+	wayKept   [32]byte             // and of the record u
+	out       []queued             // stored under q when the step ends with something left
+	outKept   bool                 // a record q exists
+	frames    bucket               // G_MSG and G_OPS it sends
+	wants     bucket               // G_WANT and G_SYNC it sends
+	questions bucket               // the same, for warnings
+	relays    bucket               // offers and G_NEED that it wants passed on
+	copies    bucket               // bytes of G_FWD to it
+	asks      bucket               // frames of package directconn that it sends
+	invites   bucket               // G_INV of other groups that it sends
+	answers   bucket               // and answers to such
+	claims    []OpID               // heads that it named and that are not here yet
+	unheard   int                  // G_WANT, G_SYNC and G_NEED to it since something came from it
+	askedAt   time.Time            // the last of these
+	warned    [numLimits]time.Time // when the client was last told of a limit that it met
 	warnings  [WarnCard + 1]bucket // about it, by kind
 	listAsked bool                 // it was asked for its list
 	delayedN  uint32               // serial of its next delayed frame

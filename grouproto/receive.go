@@ -126,7 +126,7 @@ func (s *step) handle(p *peer, f frame) {
 		s.wantCame(p, f)
 	case *directFrame:
 		if !p.asks.take(s.env.Now, 1, mostDirect, directRate) {
-			s.warnLimit(p)
+			s.warnLimit(p, LimitDirect)
 			return
 		}
 		s.notice(DirectFrame{
@@ -441,7 +441,7 @@ func (s *step) holdMessage(via, author Key, m *message) {
 		return
 	}
 	if len(s.waiting) >= mostHeld || s.heldOf(via) >= mostHeldOfPeer {
-		s.warnLimit(s.peers[via])
+		s.warnLimit(s.peers[via], LimitHeld)
 		if s.mayExist(MessageID{Author: author, Number: m.Number}) {
 			s.chain(author).know(m.Number)
 			s.gapSeen(author)

@@ -198,7 +198,7 @@ func TestOperationWrittenTooEarlyIsAnEquivocationNoticeOnly(t *testing.T) {
 	s.run(10 * time.Minute)
 	for _, o := range s.nodes {
 		for _, w := range eventsOf[Warned](o) {
-			if w != (Warned{WarnEquivocation, n.g.self}) {
+			if w != (Warned{Warning: WarnEquivocation, Member: n.g.self}) {
 				t.Errorf("%s was warned: %v", o.name, w)
 			}
 		}

@@ -285,8 +285,9 @@ func (s *step) give(p *peer, e wantEntry, none *noneFrame) bool {
 		k, held := s.loadMessage(e.Author, n)
 		switch {
 		case held && s.entitled(p, k):
-			if !p.copies.take(s.env.Now, float64(len(k.message.Body)+128), MaxCopiesHour, MaxCopiesHour/3600.0) {
-				s.warnLimit(p)
+			most := float64(s.limits().CopiesHour)
+			if !p.copies.take(s.env.Now, float64(len(k.message.Body)+128), most, most/3600) {
+				s.warnLimit(p, LimitCopies)
 				return false
 			}
 			s.post(p, &fwdFrame{e.Author, k.message}, forCopies, s.env.Now)

@@ -113,7 +113,7 @@ func TestAuthorThatSaysTwoThingsIsReported(t *testing.T) {
 	b.add(encodeFrame(&msgFrame{m}), forMessages)
 	author.sendOver(SendConn{Conn: author.g.peers[other.g.self].ready().name, Ref: 1 << 40, Body: b.bytes()})
 	s.run(time.Minute)
-	if w := eventsOf[Warned](other); len(w) != 1 || w[0] != (Warned{WarnEquivocation, author.g.self}) {
+	if w := eventsOf[Warned](other); len(w) != 1 || w[0] != (Warned{Warning: WarnEquivocation, Member: author.g.self}) {
 		t.Errorf("warned of %v", w)
 	}
 	if len(other.got) != 1 {
@@ -232,7 +232,7 @@ func TestSomebodyInTheMiddleIsNoticed(t *testing.T) {
 	if p := joiner.g.peers[victim.g.self]; p.ready() != nil {
 		t.Error("connected with somebody in the middle")
 	}
-	if w := eventsOf[Warned](joiner); len(w) == 0 || w[0] != (Warned{WarnHello, victim.g.self}) {
+	if w := eventsOf[Warned](joiner); len(w) == 0 || w[0] != (Warned{Warning: WarnHello, Member: victim.g.self}) {
 		t.Errorf("warned of %v", w)
 	}
 	victim.bind = nil

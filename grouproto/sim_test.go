@@ -80,6 +80,7 @@ type node struct {
 	hook      func(n *node, e Effect)     // sees every effect before it is done
 	answer    func(n *node, i Invitation) // what to do with an invitation; nil: accept
 	afterStep func()
+	limits    Limits
 	got       map[string]int        // messages by author and number
 	texts     map[string]string     // their bodies
 	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
@@ -146,7 +147,9 @@ func (r seeded) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (n *node) env(tx kv.Tx) Env { return Env{Now: n.now(), Rand: seeded{n.sim.rng}, Tx: tx} }
+func (n *node) env(tx kv.Tx) Env {
+	return Env{Now: n.now(), Rand: seeded{n.sim.rng}, Tx: tx, Limits: n.limits}
+}
 
 // now is the time as the node's clock shows it.
 func (n *node) now() time.Time { return n.sim.now.Add(n.clock) }

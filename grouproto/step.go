@@ -23,11 +23,13 @@ type step struct {
 	own       map[uint64]*ownFrame  // own messages that were read, by number
 }
 
-func (s *step) do(e Effect)    { s.out = append(s.out, e) }
-func (s *step) notice(e Event) { s.do(Notice{e}) }
-func (s *step) warn(w Warning, about Key) {
+func (s *step) do(e Effect)               { s.out = append(s.out, e) }
+func (s *step) notice(e Event)            { s.do(Notice{e}) }
+func (s *step) warn(w Warning, about Key) { s.warnOf(w, about, LimitNone) }
+
+func (s *step) warnOf(w Warning, about Key, l Limit) {
 	if p := s.peers[about]; p == nil || p.warnings[w].take(s.env.Now, 1, warnBurst, warnRate) {
-		s.notice(Warned{w, about})
+		s.notice(Warned{w, about, l})
 	}
 }
 
@@ -195,6 +197,7 @@ func (s *step) onConn(name string, f func(*peer, *pairConn)) {
 // answer puts the answer to a command before everything else.
 func (s *step) answer(d Done, err error) {
 	d.Err = err
+	s.countRefusals(err)
 	s.out = slices.Insert(s.out, 0, Effect(d))
 }
 

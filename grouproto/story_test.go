@@ -331,7 +331,7 @@ func TestContestUndoesASweep(t *testing.T) {
 	if len(got) != 1 || !got[0].Contestable {
 		t.Fatalf("the creator was told %v", got)
 	}
-	if w := eventsOf[Warned](creator); !slices.Contains(w, Warned{WarnSweep, rebel.g.self}) {
+	if w := eventsOf[Warned](creator); !slices.Contains(w, Warned{Warning: WarnSweep, Member: rebel.g.self}) {
 		t.Errorf("the creator was warned of %v", w)
 	}
 	if err := s.nodes[1].refused(Send{Body: []byte("?")}); !errors.Is(err, ErrNotMember) {

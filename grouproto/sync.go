@@ -143,7 +143,7 @@ func (s *step) syncTimers() {
 	if s.due(m.nextSync) {
 		m.nextSync = s.env.Now.Add(syncEvery)
 		s.syncRandom(1)
-		s.prune(MaxKeptMessages)
+		s.prune(max(MaxKeptMessages, s.limits().KeptMessages))
 		s.takeHeld(func(o *offer) bool { return s.due(unix(o.Expiry)) })
 	}
 	if s.due(m.syncAt) {

@@ -74,6 +74,8 @@ type Env struct {
 	Now  time.Time
 	Rand io.Reader // never fails
 	Tx   kv.Tx
+	// Limits that differ from the defaults.
+	Limits Limits
 }
 
 // Binding ties a hello to one connection: H("coterie/bind/1", SHA-256(link) ‖ SHA-256(e2eParams) ‖ AD), computed by the

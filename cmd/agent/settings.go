@@ -29,6 +29,8 @@ type values struct {
 	Relays         []string `toml:"relays"`          // addresses for new queues
 	Spread         string   `toml:"spread"`          // within which time a message leaves for the members of a group
 	LogLevel       string   `toml:"log_level"`       // error, warn, info, debug
+
+	Groups groupLimits `toml:"groups"` // only in the file
 }
 
 // sharedFlags are those of every command.
@@ -71,6 +73,10 @@ func (s *settings) load() (values, error) {
 		Spread:         pick(s.flag.Spread, "SPREAD", file.Spread, "200ms"),
 		LogLevel:       pick(s.flag.LogLevel, "LOG_LEVEL", file.LogLevel, "info"),
 		Relays:         s.flag.Relays,
+		Groups:         file.Groups,
+	}
+	if err := v.Groups.check(); err != nil {
+		return values{}, err
 	}
 	if v.Folder == "" {
 		home, err := os.UserHomeDir()

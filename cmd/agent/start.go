@@ -53,7 +53,7 @@ func start(c *cobra.Command, v values) error {
 	if spread == 0 {
 		spread = -1 // for package agent, zero is the default
 	}
-	config := agent.Config{Store: v.Store, Logger: logger, Spread: spread}
+	config := agent.Config{Store: v.Store, Logger: logger, Spread: spread, GroupLimits: v.Groups.limits()}
 	for _, text := range v.Relays {
 		relay, err := queue.ParseServer(text)
 		if err != nil {

@@ -24,7 +24,7 @@ func (l *Log) Next(author Key, action Action, now int64) (Body, error) {
 
 // draft makes a body with parents among heads, of which none implies another.
 func (l *Log) draft(author Key, action Action, heads []int32, now int64) (Body, error) {
-	if len(l.nodes) >= MaxOps {
+	if len(l.nodes) >= MaxOps && !always(action) {
 		return Body{}, ReasonFull
 	}
 	if l.state.policy.OpsVersion > opVersion {
@@ -48,6 +48,17 @@ func (l *Log) draft(author Key, action Action, heads []int32, now int64) (Body, 
 		return Body{}, r
 	}
 	return b, nil
+}
+
+// always tells whether an operation may be written in a full log as well: what ends a membership, or the group. Else one
+// member could fill the log, and nobody could remove it any more.
+func always(action Action) bool {
+	switch action.(type) {
+	case *Remove, *Leave, *Close:
+		return true
+	default:
+		return false
+	}
 }
 
 // wholeHour rounds down, so that operations do not tell when exactly their author was active.

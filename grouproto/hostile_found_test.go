@@ -1,6 +1,7 @@
 package grouproto
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -180,4 +181,41 @@ func TestMemberThatKnewBeforeUsIsNotSentTheLog(t *testing.T) {
 	if lacks := late.g.log.After(late.g.peers[early.g.self].knows); len(lacks) > 0 {
 		t.Errorf("%d operations would be sent to somebody who has them", len(lacks))
 	}
+}
+
+// A malicious inviter joins the requests that it is to pass on, in the place of those they are for. As soon as the new
+// member knows somebody else, its requests go another way.
+func TestStolenRequestsGoAnotherWay(t *testing.T) {
+	s := newSim(t, 308)
+	s.group(4, oplog.Symmetric())
+	thief, spared := s.nodes[1], s.nodes[3]
+	guest := s.node("guest")
+	stolen := 0
+	thief.hears = func(in Input) {
+		m, ok := in.(Message)
+		if !ok {
+			return
+		}
+		frames, _ := splitBody(m.Body)
+		for _, f := range frames {
+			d, err := decodeFrame(f)
+			if err != nil || d.tag != TagInvMem {
+				continue
+			}
+			for _, o := range d.frame.(*invMemFrame).Offers {
+				if o.Responder == spared.g.self || o.Responder == thief.g.self {
+					continue
+				}
+				stolen++
+				thief.join(JoinConn{Conn: fmt.Sprint("theft ", stolen), Link: o.Link, Hello: func(Binding) []byte { return nil }})
+			}
+		}
+	}
+	s.faults = newFaults(1)
+	thief.invite(guest)
+	s.until(2*time.Hour, func() bool { return s.connected(s.nodes...) })
+	if stolen < 2 {
+		t.Errorf("%d requests were stolen", stolen)
+	}
+	s.stillWell(s.nodes...)
 }

@@ -121,7 +121,10 @@ func (s *step) begin(p *peer) {
 	}
 	p.attemptsNum++
 	p.attempt = max(p.attempt+1, uint32(s.env.Now.Unix()))
-	p.retryAt, p.retryWait, p.lastRoute = time.Time{}, 0, Key{}
+	p.retryAt, p.retryWait = time.Time{}, 0
+	if p.reason != ReasonHello { // else somebody on the way may have answered the last request: this one goes another way
+		p.lastRoute = Key{}
+	}
 	c := &pairConn{name: s.newName(), side: sideInitiator, state: connMaking, attempt: p.attempt}
 	s.addConn(p, c)
 	s.do(NewConn{Conn: c.name})

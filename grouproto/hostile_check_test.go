@@ -42,7 +42,7 @@ func (h *hostile) mayBeTold(n *node, m StoredMessage) {
 	_, left := g.st.Left(author)
 	gone, removed := g.st.Removed(author)
 	switch {
-	case !present && !left && !removed:
+	case !present && !left && !removed && !everAdded(g, author): // an add that has become void is one
 		h.t.Errorf("%s was told a message of %s, who never was a member", n.name, h.nameOf(author))
 	case removed && m.ID.Number >= gone.Cut:
 		h.t.Errorf("%s was told message %d of %s, who was removed from %d on", n.name, m.ID.Number, h.nameOf(author), gone.Cut)
@@ -53,6 +53,16 @@ func (h *hostile) mayBeTold(n *node, m StoredMessage) {
 			h.t.Errorf("%s was told message %d of %s, who wrote something else, as confirmed", n.name, m.ID.Number, a.name)
 		}
 	}
+}
+
+// everAdded tells whether the log has an add of a key.
+func everAdded(g *Group, k Key) bool {
+	for i := range g.log.Len() {
+		if a, ok := g.log.At(i).Action.(*oplog.Add); ok && a.Member == k {
+			return true
+		}
+	}
+	return false
 }
 
 // inOrder checks that no message was told with one before it passed over.
@@ -209,7 +219,8 @@ func (h *hostile) agree(nodes ...*node) {
 			continue
 		}
 		for _, a := range nodes {
-			if c := n.g.chains[a.g.self]; c != nil && len(c.gaps) > 0 {
+			// Own messages that somebody makes up are looked for as after a return from an old backup.
+			if c := n.g.chains[a.g.self]; a != n && c != nil && len(c.gaps) > 0 {
 				h.t.Errorf("%s misses %v of %s", n.name, c.gaps, a.name)
 			}
 		}
@@ -344,6 +355,9 @@ func (h *hostile) arrived(in []*node) {
 		st := &step{Group: author.g, env: author.env(author.tx)}
 		for _, number := range author.numbers(0) {
 			k, ok := st.loadMessage(author.g.self, number)
+			if !ok && author.g.chains[author.g.self].missing(number) {
+				continue // made up by somebody
+			}
 			if !ok {
 				h.t.Errorf("%s does not keep its message %d", author.name, number)
 				continue

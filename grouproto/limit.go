@@ -17,7 +17,6 @@ const (
 	LimitOperations        // the log is full: few operations are written here
 	LimitParallel          // an author's parallel operations
 	LimitWaiting           // operations that wait for their parents
-	LimitLater             // operations of later versions
 	LimitFrames            // frames of a member in a time
 	LimitQuestions         // G_WANT and G_SYNC of a member in a time
 	LimitCopies            // bytes of copies for a member in a time
@@ -35,7 +34,7 @@ const (
 )
 
 var limitNames = [numLimits]string{
-	"", "members", "operations", "parallel", "waiting", "later", "frames", "questions", "copies", "offers", "attempts", "pairs",
+	"", "members", "operations", "parallel", "waiting", "frames", "questions", "copies", "offers", "attempts", "pairs",
 	"held", "direct", "forks", "requests", "invitations", "size", "kept",
 }
 

@@ -191,8 +191,8 @@ func TestLimits(t *testing.T) {
 			}
 		})
 	}
-	// These have tests of their own: TestAtMostTwentyPairsAreOpenAtATime, TestAttackFloodOfRequests, TestLaterOperationsAreBounded.
-	tested := map[Limit]bool{LimitPairs: true, LimitRequests: true, LimitLater: true}
+	// These have tests of their own: TestAtMostTwentyPairsAreOpenAtATime and TestAttackFloodOfRequests.
+	tested := map[Limit]bool{LimitPairs: true, LimitRequests: true}
 	for _, c := range limitCases {
 		tested[c.limit] = true
 	}

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/store"
@@ -317,8 +319,8 @@ func (t *turn) release() {
 // back are done after all.
 func (t *turn) forget() {
 	l := &t.loop
-	reload := t.touched
-	for k := range reload {
+	reload := slices.SortedFunc(maps.Keys(t.touched), wakeKey.compare)
+	for _, k := range reload {
 		switch k.kind {
 		case wakeConn:
 			delete(l.conns, ConnectionID(k.id))
@@ -333,7 +335,7 @@ func (t *turn) forget() {
 	}
 	t.keep(task{run: func(t *turn) error {
 		var errs []error
-		for k := range reload {
+		for _, k := range reload {
 			errs = append(errs, t.resume(k))
 		}
 		return errors.Join(errs...)

@@ -325,11 +325,11 @@ func (t *turn) relayEvent(s *session, event client.Event) error {
 	case client.Disconnected:
 		_, code := classify(ev.Err)
 		t.log.Info("relay disconnected", "code", code)
-		t.queuesChanged(s, slices.Collect(maps.Keys(s.queues)), queueDown)
+		t.queuesChanged(s, slices.Sorted(maps.Keys(s.queues)), queueDown)
 	case client.Unreachable:
 		_, code := classify(ev.Err)
 		t.log.Info("relay unreachable", "code", code, "retry", ev.Retry)
-		t.queuesChanged(s, slices.Collect(maps.Keys(s.queues)), queueDown)
+		t.queuesChanged(s, slices.Sorted(maps.Keys(s.queues)), queueDown)
 	case client.Refused:
 		t.queueRefused(s, ev.Queue, ev.Err)
 	case client.Ended:
@@ -391,7 +391,7 @@ func (t *turn) queuesChanged(s *session, queues []queue.ID, state queueState) {
 
 // relayBack takes up what the relay's absence has put off.
 func (t *turn) relayBack(s *session) {
-	for id := range s.failing {
+	for _, id := range slices.Sorted(maps.Keys(s.failing)) {
 		if err := t.inputConn(id, conn.Retry{}); err != nil {
 			t.log.Warn("retry refused", "error", err)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"container/heap"
 	"time"
 )
@@ -9,6 +10,11 @@ import (
 type wakeKey struct {
 	kind wakeKind
 	id   string
+}
+
+// compare orders cores, so that what is done with several is done in the same order every time.
+func (k wakeKey) compare(o wakeKey) int {
+	return cmp.Or(cmp.Compare(k.kind, o.kind), cmp.Compare(k.id, o.id))
 }
 
 type wakeKind uint8

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// simulate plays a seed and returns the world as it ended.
+func simulate(t *testing.T, seed uint64, folder string) (w *simWorld) {
+	t.Helper()
+	dir := filepath.Join(folder, strconv.FormatUint(seed, 10))
+	must(t, os.Mkdir(dir, 0o700))
+	defer os.RemoveAll(dir)
+	synctest.Test(t, func(t *testing.T) {
+		w = newSimWorld(t, seed, dir)
+		w.run()
+		w.end()
+	})
+	return w
+}
+
+// simFolder is in memory where there is such a place: the stores' syncs are not what is tested.
+func simFolder(t *testing.T) string {
+	folder, err := os.MkdirTemp("/dev/shm", "coterie")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
+}
+
+func TestSimulation(t *testing.T) {
+	folder := simFolder(t)
+	first, seeds := uint64(0), uint64(100)
+	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEEDS"), 10, 64); err == nil {
+		seeds = n
+	}
+	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEED"), 10, 64); err == nil {
+		first, seeds = n, 1
+	}
+	seen := map[string]int{}
+	for seed := first; seed < first+seeds; seed++ {
+		w := simulate(t, seed, folder)
+		w.count(seen)
+		if len(w.broken) > 0 || testing.Verbose() && seeds == 1 {
+			t.Logf("trace of seed %d:\n%s", seed, strings.Join(w.trace, "\n"))
+		}
+		if len(w.broken) > 0 {
+			t.Fatalf("seed %d:\n%s\nagain: COTERIE_SEED=%d go test -run '^TestSimulation$' ./agent", seed, strings.Join(w.broken, "\n"), seed)
+		}
+	}
+	t.Logf("%d seeds: %v", seeds, seen)
+}
+
+// count adds up what a run was like.
+func (w *simWorld) count(seen map[string]int) {
+	for _, what := range []string{"killed", " loses ", "a long time", "is told: GMSG ", "is told: GCON ", "is told: GREMOVED", "is told: GLEFT",
+		"is told: GDCON", "is told: MSG", "is told: ERR", "quota", "is told: GWARN", "vouched", "executed true", "executed false"} {
+		for _, line := range w.trace {
+			if strings.Contains(line, what) {
+				seen[what]++
+			}
+		}
+	}
+}
+
+// TestSimulationIsDeterministic plays seeds twice. If it fails, something in an agent is decided by the order of a map or
+// of goroutines.
+func TestSimulationIsDeterministic(t *testing.T) {
+	folder := simFolder(t)
+	seeds := uint64(10)
+	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEEDS"), 10, 64); err == nil {
+		seeds = n
+	}
+	for seed := range seeds {
+		a, b := simulate(t, seed, folder), simulate(t, seed, folder)
+		for i := range min(len(a.hashes), len(b.hashes)) {
+			if !bytes.Equal(a.hashes[i], b.hashes[i]) {
+				t.Errorf("seed %d, line %d:\n%s\nthe second time:\n%s", seed, i,
+					strings.Join(a.trace[max(0, i-8):i+1], "\n"), b.trace[i])
+				break
+			}
+		}
+		if !bytes.Equal(a.hash, b.hash) && !t.Failed() {
+			t.Errorf("seed %d has %d and %d lines", seed, len(a.trace), len(b.trace))
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/coterie-im/coterie/grouproto"
 )
 
 // simLimit is how long everything may take after the last fault.
@@ -184,7 +186,15 @@ func (w *simWorld) reachable(in []*simPerson, infos map[*simPerson]GroupInfo) []
 	})
 }
 
-// lost notes that messages were given up for a member.
+// lost notes that messages were given up for a member. Who is not in the group any more does not finish what it began.
 func (w *simWorld) lost(p *simPerson, d *GroupSendFailed) {
+	if d.Reason == grouproto.ReasonEnded.String() {
+		for _, said := range w.said {
+			if said.author == p && d.Numbers.From <= said.number && said.number <= d.Numbers.To {
+				delete(said.must, w.who(d.Member))
+			}
+		}
+		return
+	}
 	w.wrong("%s is told that messages %v did not reach %s: %s", p.name, d.Numbers, w.who(d.Member), d.Reason)
 }

@@ -182,13 +182,18 @@ func closer(ops []*oplog.Op) (k Key) {
 	return k
 }
 
-// end ends the own membership; connections live on for the grace.
+// end ends the own membership; connections live on for the grace. Messages that some member was not sent yet will not be,
+// and the client is told: others may still have them.
 func (s *step) end(status Status) {
 	s.main.status, s.main.graceEnd = status, s.env.Now.Add(Grace)
 	s.main.spreadAt, s.main.conAt = time.Time{}, time.Time{}
 	for _, p := range s.everybody() {
 		s.touch(p)
 		p.retryAt, p.receiptDue, p.replace = time.Time{}, time.Time{}, false
+		if !p.ended() && p.next < s.main.next {
+			s.giveUp(p, Range{p.next, s.main.next - 1}, ReasonEnded)
+			p.next = s.main.next
+		}
 		for _, c := range append([]*pairConn(nil), p.conns...) {
 			if c.state == connMaking || c.state == connOffered {
 				s.dropConn(p, c)

@@ -318,8 +318,18 @@ func (s *step) giveUp(p *peer, r Range, why Reason) {
 	s.notice(MessageFailed{Member: p.key, Range: r, Reason: why})
 }
 
-// rewind takes back what a connection did not report as sent before it went.
+// rewind takes back what a connection did not report as sent before it went. After the end of the membership nothing is
+// sent again.
 func (s *step) rewind(p *peer, conn string) {
+	if s.main.status != StatusMember {
+		p.window = slices.DeleteFunc(p.window, func(h handed) bool {
+			if h.conn == conn && !p.ended() {
+				s.giveUp(p, Range{h.from, h.upTo - 1}, ReasonEnded)
+			}
+			return h.conn == conn
+		})
+		return
+	}
 	if slices.ContainsFunc(p.window, func(h handed) bool { return h.conn == conn }) {
 		p.window = nil
 		p.next = p.sent

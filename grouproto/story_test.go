@@ -380,3 +380,26 @@ func TestStepsThatFailAndReloadsChangeNothing(t *testing.T) {
 		}
 	}
 }
+
+// Who leaves while messages still wait for members is told which of them will not be sent.
+func TestLeavingBeforeEverythingWasSent(t *testing.T) {
+	s := newSim(t, 15)
+	s.group(3, oplog.Symmetric())
+	a, c := s.nodes[0], s.nodes[2]
+	s.cutOff(c, s.nodes[1].name)
+	for i := range windowSize + 3 {
+		c.send(fmt.Sprint("message ", i))
+		s.run(time.Second)
+	}
+	c.must(Leave{})
+	got := eventsOf[MessageFailed](c)
+	if len(got) != 1 || got[0].Member != a.g.self || got[0].Reason != ReasonEnded || got[0].Range != (Range{windowSize, windowSize + 2}) {
+		t.Errorf("the leaver was told %+v", got)
+	}
+	s.nodes[1].send("they wrote a lot") // which names the last of them
+	s.run(13 * time.Hour)
+	s.agree(a, s.nodes[1])
+	if len(a.got) != windowSize+4 {
+		t.Errorf("%d messages arrived, with copies", len(a.got))
+	}
+}

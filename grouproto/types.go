@@ -121,10 +121,11 @@ const (
 	ReasonLimit               // too many attempts or open pairs; waits
 	ReasonRefused             // any other permanent refusal
 	ReasonRatchet             // the ends' ratchets have parted, and are made again
+	ReasonEnded               // the own membership ended before
 )
 
 var reasonNames = [...]string{"", "temporary", "host", "auth", "not available", "quota", "expired", "hello", "no answer",
-	"waiting for inviter", "no route", "inactive", "limit", "refused", "ratchet"}
+	"waiting for inviter", "no route", "inactive", "limit", "refused", "ratchet", "ended"}
 
 // String returns the reason's stable name.
 func (r Reason) String() string {

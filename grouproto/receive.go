@@ -59,8 +59,10 @@ func (s *step) where(p *peer) place {
 	switch {
 	case s.main.status == StatusJoining:
 		return onJoining
-	case s.main.status != StatusMember || p.ended():
+	case s.main.status != StatusMember:
 		return onEnded
+	case p.ended():
+		return onLeft
 	default:
 		return onReady
 	}
@@ -112,6 +114,9 @@ func (s *step) handle(p *peer, f frame) {
 	case *msgFrame:
 		s.noteHeads(p, f.Message.Heads)
 		s.joinerHeard(p.key)
+		if _, removed := s.st.Removed(p.key); removed {
+			s.tellGone(p) // what it has written before it could know is judged like any message
+		}
 		s.message(p, p.key, f.Message)
 	case *fwdFrame:
 		s.copyCame(p, f)

@@ -403,3 +403,26 @@ func TestLeavingBeforeEverythingWasSent(t *testing.T) {
 		t.Errorf("%d messages arrived, with copies", len(a.got))
 	}
 }
+
+// The news that a member has left may overtake what it wrote before: that counts as if it had come first.
+func TestMessageOvertakenByItsAuthorsLeaving(t *testing.T) {
+	s := newSim(t, 16)
+	s.group(3, oplog.Symmetric())
+	a, b, c := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.run(time.Minute)
+	s.cutOff(c, b.name)
+	c.send("goodbye")
+	c.must(Leave{})
+	s.run(time.Minute)
+	b.must(Set{Name: "title", Value: []byte("without c")})
+	s.run(time.Minute)
+	if len(eventsOf[MemberLeft](a)) != 1 || len(a.got) != 0 {
+		t.Fatal("the leaving has not overtaken the message")
+	}
+	s.restore(c)
+	s.run(time.Minute)
+	if len(a.got) != 1 {
+		t.Error("the message is lost")
+	}
+	s.agree(a, b)
+}

@@ -50,11 +50,12 @@ const (
 	onInfo                      // info of a pair connection's confirmation, or first after a re-synchronisation
 	onJoining                   // pair connection with the inviter, before the own add is known
 	onReady                     // pair connection with a present member, after its hello
-	onEnded                     // within the grace: a member, or oneself, is not present any more, or the group is closed
+	onLeft                      // within the grace: pair connection with a member that is not present any more
+	onEnded                     // within the grace: oneself is not present any more, or the group is closed
 	onRequest                   // info of a request at a member's address
 	onDoor                      // door between two members, one of which knocked
 
-	onPair = onJoining | onReady | onEnded // any pair connection whose hellos were good
+	onPair = onJoining | onReady | onLeft | onEnded // any pair connection whose hellos were good
 )
 
 // frame is one decoded frame: a pointer to one of the frame types below.
@@ -84,14 +85,14 @@ var table = [...]frameRow{
 		"groupId · own key · peer's key · u32 attempt · vrange · list8 head · digest 32 · str16 card · signature 64",
 		onInfo, nil},
 	{TagOps, "G_OPS", "any", "u8 flags (1 = all you asked for) · list16 op, ancestors first",
-		onJoining | onReady | onEnded | onDoor, readOps},
+		onJoining | onReady | onLeft | onEnded | onDoor, readOps},
 	{TagInvMem, "G_INV_MEM", "new member → any connected member", "list8 offer, to be forwarded", onReady | onDoor, readInvMem},
 	{TagMemInv, "G_MEM_INV", "forwarder → responder", "offer · str16 card of the initiator · list16 op", onReady, readMemInv},
 	{TagNeed, "G_NEED", "responder → any connected member → initiator",
 		"initiator key · responder key · u8 hops (0, 1)", onReady | onDoor, readNeed},
 	{TagCon, "G_CON", "new member → its inviter",
 		"list16(key · u8 0 connected, 1 waiting, 2 failed · u8 reason)", onReady, readCon},
-	{TagMsg, "G_MSG", "author → everybody", "message", onReady, readMsg},
+	{TagMsg, "G_MSG", "author → everybody", "message", onReady | onLeft, readMsg},
 	{TagFwd, "G_FWD", "answer to G_WANT", "author key · message", onReady, readFwd},
 	{TagNone, "G_NONE", "answer to G_WANT",
 		"list8(author · u64 from · u64 to · u8 1 not kept, 2 not for you, 3 never existed)", onReady, readNone},
@@ -99,7 +100,7 @@ var table = [...]frameRow{
 		onReady, readRcvd},
 	{TagSync, "G_SYNC", "any",
 		"list8 head · digest 32 · u8 flags (1 = send me your list) · list16(author · u64 number · hash 32), ≤ 180",
-		onJoining | onReady | onEnded | onDoor, readSync},
+		onJoining | onReady | onLeft | onEnded | onDoor, readSync},
 	{TagWant, "G_WANT", "any", "list8 op ID · list8(author · u64 from · u64 to), ≤ 256 messages", onReady, readWant},
 	{TagDirectInv, "G_DINV", "one member → one member", "request 16 · str16 link · str16 text", onReady,
 		func(r *wire.Reader) frame { return &directFrame{Tag: TagDirectInv, Payload: r.Rest()} }},

@@ -349,5 +349,8 @@ func (p *simPerson) groupMessage(seq uint64, m *GroupMessage) {
 		p.w.wrong("%s got %s, written after a removal that it knew of", p.name, text)
 	}
 	p.got[text] = seq
-	p.heard[author] = append(p.heard[author], m.Message.Number)
+	if m.Message.Number < p.heard[author] { // which may be when a message before it was missing
+		p.w.note(p.name, "got it out of order")
+	}
+	p.heard[author] = m.Message.Number
 }

@@ -43,8 +43,8 @@ type simPerson struct {
 	phones   map[ConnectionID]*simPhone
 	says     int
 	got      map[string]uint64 // group messages by text: the event that told it
-	heard    map[string][]uint64
-	gone     map[string]bool // who was removed or has left, as the client was told
+	heard    map[string]uint64 // the number of the last message, by author
+	gone     map[string]bool   // who was removed or has left, as the client was told
 	texts    map[string][]string
 	wrote    map[string][]string // texts by receiver
 	perhaps  map[string]bool     // texts of which it is unknown whether the agent took them
@@ -75,7 +75,7 @@ func (w *simWorld) newPerson(name string) *simPerson {
 	return &simPerson{
 		w: w, name: name, path: filepath.Join(w.folder, name+".db"), rand: w.random("agent " + name),
 		cut: map[string]bool{}, contacts: map[string]*simPhone{}, phones: map[ConnectionID]*simPhone{},
-		got: map[string]uint64{}, heard: map[string][]uint64{}, gone: map[string]bool{},
+		got: map[string]uint64{}, heard: map[string]uint64{}, gone: map[string]bool{},
 		texts: map[string][]string{}, wrote: map[string][]string{}, perhaps: map[string]bool{},
 		ready: map[string]bool{}, met: map[string]bool{},
 	}

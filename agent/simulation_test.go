@@ -60,7 +60,7 @@ func TestSimulation(t *testing.T) {
 // count adds up what a run was like.
 func (w *simWorld) count(seen map[string]int) {
 	for _, what := range []string{"killed", " loses ", "a long time", "is told: GMSG ", "is told: GCON ", "is told: GREMOVED", "is told: GLEFT",
-		"is told: GDCON", "is told: MSG", "is told: ERR", "quota", "is told: GWARN", "vouched", "executed true", "executed false"} {
+		"is told: GDCON", "is told: MSG", "is told: ERR", "quota", "is told: GWARN", "vouched", "out of order", "executed true", "executed false"} {
 		for _, line := range w.trace {
 			if strings.Contains(line, what) {
 				seen[what]++

@@ -61,8 +61,10 @@ func (s *step) where(p *peer) place {
 		return onJoining
 	case s.main.status != StatusMember:
 		return onEnded
-	case p.ended():
+	case p.ended() && s.wasMember(p.key):
 		return onLeft
+	case p.ended():
+		return onEnded
 	default:
 		return onReady
 	}
@@ -408,9 +410,11 @@ func (s *step) maySpeak(author Key, m *message) bool {
 
 // everMember tells whether a key belongs to somebody the log knows; of others nothing is kept.
 func (s *step) everMember(k Key) bool {
-	if s.peers[k] != nil || k == s.self {
-		return true
-	}
+	return s.peers[k] != nil || k == s.self || s.wasMember(k)
+}
+
+// wasMember tells whether a presence has ended by leaving or removal, and not because its add has no effect any more.
+func (s *step) wasMember(k Key) bool {
 	_, left := s.st.Left(k)
 	_, removed := s.st.Removed(k)
 	return left || removed

@@ -50,8 +50,8 @@ const (
 	onInfo                      // info of a pair connection's confirmation, or first after a re-synchronisation
 	onJoining                   // pair connection with the inviter, before the own add is known
 	onReady                     // pair connection with a present member, after its hello
-	onLeft                      // within the grace: pair connection with a member that is not present any more
-	onEnded                     // within the grace: oneself is not present any more, or the group is closed
+	onLeft                      // within the grace: pair connection with a member that has left or was removed
+	onEnded                     // within the grace: oneself is not present any more, or the other end for another reason, or the group is closed
 	onRequest                   // info of a request at a member's address
 	onDoor                      // door between two members, one of which knocked
 

@@ -252,7 +252,7 @@ type GroupInfo struct {
 	Ops       int               `json:"ops"`
 	Next      uint64            `json:"next"` // number of the own next message
 	Inviter   MemberID          `json:"inviter,omitempty"`
-	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation
+	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation, ratchet, ratchets
 	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed to change the group
 	Limits    map[string]uint64 `json:"limits,omitempty"`   // how often each limit was met since the group was loaded
 	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group

@@ -11,16 +11,24 @@ import (
 // offersPerMessage is how many offers one G_INV_MEM carries.
 const offersPerMessage = 8
 
-// candidates returns the members over which an offer for p, or a G_NEED about it, can be routed; p itself if there is
-// still a working connection with it.
-func (g *Group) candidates(p *peer) []*peer {
-	var out []*peer
-	for _, q := range g.present() {
-		if q.ready() != nil {
-			out = append(out, q)
+// candidates returns the members over which an offer or a G_NEED can be routed, or who can be asked for something: the
+// connected ones, ascending by key. Those who were silent for so long that nothing is kept for them are only among them
+// if all were, as they are for somebody who was away.
+func (g *Group) candidates() []*peer {
+	var active, all []*peer
+	for _, q := range g.order {
+		if q.ended() || q.ready() == nil {
+			continue
+		}
+		all = append(all, q)
+		if q.paused != ReasonInactive {
+			active = append(active, q)
 		}
 	}
-	return out
+	if len(active) == 0 {
+		return all
+	}
+	return active
 }
 
 // hasRoute tells whether an offer for p could be sent now.
@@ -49,7 +57,7 @@ func (s *step) route(p *peer) *peer {
 		p.level == levelConnected && p.lastRoute == (Key{}) {
 		return q
 	}
-	return s.otherThan(s.candidates(p), p.lastRoute)
+	return s.otherThan(s.candidates(), p.lastRoute)
 }
 
 // otherThan chooses at random, last only if there is nobody else.
@@ -65,7 +73,7 @@ func (s *step) otherThan(cands []*peer, last Key) *peer {
 
 // randomReady returns a random connected member that is not in not and answers; nil if there is none.
 func (s *step) randomReady(not map[Key]bool) *peer {
-	cands := slices.DeleteFunc(s.candidates(nil), func(q *peer) bool { return not[q.key] || q.asleep(s.env.Now) })
+	cands := slices.DeleteFunc(s.candidates(), func(q *peer) bool { return not[q.key] || q.asleep(s.env.Now) })
 	return s.otherThan(cands, Key{})
 }
 
@@ -246,7 +254,7 @@ func (s *step) need(p *peer) {
 	}
 	q := p.ready()
 	if q == nil || p.lastRoute != (Key{}) {
-		via := s.otherThan(s.candidates(p), p.lastRoute)
+		via := s.otherThan(s.candidates(), p.lastRoute)
 		if via == nil {
 			s.noRoute(p)
 			return

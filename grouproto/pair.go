@@ -214,12 +214,12 @@ func (s *step) helloGood(p *peer, c *pairConn, from side, binding Binding, info 
 		!h.Range.overlaps(ownVersions) || !h.verify(from, binding) {
 		return false
 	}
-	p.lastHeard = s.env.Now
+	p.lastHeard, p.alike = s.env.Now, false
 	if len(h.Heads) > 0 {
 		// It says exactly what it has, whatever we handed to connections before.
 		p.knows = nil
 		s.noteHeads(p, h.Heads)
-		s.noteDigest(p, h.Digest)
+		p.alike = s.noteDigest(p, h.Digest)
 	}
 	s.takeCard(p.key, h.Card)
 	return true

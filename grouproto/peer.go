@@ -140,6 +140,7 @@ type peer struct {
 	warned    [numLimits]time.Time // when the client was last told of a limit that it met
 	warnings  [WarnCard + 1]bucket // about it, by kind
 	listAsked bool                 // it was asked for its list
+	alike     bool                 // the digest in its last hello was the own one
 	delayedN  uint32               // serial of its next delayed frame
 	delayed   int
 }

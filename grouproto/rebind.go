@@ -165,6 +165,7 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 		p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
 	}
 	s.flows(p, c, true)
+	s.helloAnswers(p)
 	return true
 }
 

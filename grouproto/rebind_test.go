@@ -111,6 +111,7 @@ func TestRatchetWhileThePeerIsAway(t *testing.T) {
 			b.send("cannot be opened")
 			s.until(time.Minute, func() bool { return a.g.peers[b.g.self].ready() == nil })
 			b.stop()
+			s.until(5*time.Second, func() bool { return a.g.Info().Recovery == RecoveryNone }) // somebody else has answered
 			for i := range 20 {
 				a.send(fmt.Sprint("meanwhile ", i))
 			}

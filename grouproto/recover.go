@@ -21,11 +21,18 @@ const (
 	RecoveryAsked              // the client said so
 	RecoveryMessage            // a member named an own message that is not here
 	RecoveryOperation          // a member had an own operation that is not here
+	RecoveryCheck              // a ratchet has parted: nothing is written until a member has told what it has
+	RecoveryRatchets           // several have parted, and nobody told anything
 )
 
 // String returns the reason's stable name; empty for RecoveryNone.
 func (r Recovery) String() string {
-	return [...]string{"", "asked", "message", "operation"}[min(r, RecoveryOperation)]
+	return [...]string{"", "asked", "message", "operation", "ratchet", "ratchets"}[min(r, RecoveryRatchets)]
+}
+
+// recovering tells whether a recovery is under way that ends with a new run, and not just the question whether one is needed.
+func (m *mainRecord) recovering() bool {
+	return m.recovery != RecoveryNone && m.recovery != RecoveryCheck
 }
 
 const (
@@ -65,7 +72,7 @@ func (s *step) recoverCommand(why Recovery) (Done, error) {
 
 // beginRecovery stops all writing until others have told how far the own chain and log went.
 func (s *step) beginRecovery(why Recovery) {
-	if s.main.recovery != RecoveryNone || s.main.status != StatusMember {
+	if s.main.recovering() || s.main.status != StatusMember {
 		return
 	}
 	s.main.recovery, s.main.asked, s.main.askedUntil = why, nil, time.Time{}
@@ -82,7 +89,7 @@ func (s *step) beginRecovery(why Recovery) {
 // claimed is what a member says about own messages that are not here: nobody can prove it, so it makes a member recover
 // once a day at most. It tells whether the member recovers now.
 func (s *step) claimed() bool {
-	if s.main.recovery != RecoveryNone {
+	if s.main.recovering() {
 		return true
 	}
 	if s.main.status != StatusMember || s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
@@ -166,11 +173,26 @@ func (s *step) recoverStep() {
 		return
 	}
 	m := &s.main
+	if m.recovery == RecoveryCheck {
+		s.checkStep()
+		return
+	}
 	if s.due(m.askedUntil) && m.answers() == 0 {
 		// Nobody has answered: others are asked, or the same once more.
 		m.asked, m.askedUntil = nil, time.Time{}
 	}
-	need := min(recoverPeers, len(s.present()))
+	need := s.askWhatIsMissing()
+	c := s.chains[s.self]
+	complete := len(s.wantOps) == 0 && (c == nil || len(c.gaps) == 0)
+	if need == 0 || m.answers() >= need && complete || m.answers() > 0 && s.due(m.askedUntil) {
+		s.recovered()
+	}
+}
+
+// askWhatIsMissing asks members for their lists until enough were asked, and tells how many that are.
+func (s *step) askWhatIsMissing() (need int) {
+	m := &s.main
+	need = min(recoverPeers, len(s.present()))
 	not := map[Key]bool{}
 	for _, a := range m.asked {
 		not[a.member] = true
@@ -187,11 +209,7 @@ func (s *step) recoverStep() {
 		m.asked = append(m.asked, askedMember{member: p.key})
 		s.askForList(p)
 	}
-	c := s.chains[s.self]
-	complete := len(s.wantOps) == 0 && (c == nil || len(c.gaps) == 0)
-	if need == 0 || m.answers() >= need && complete || m.answers() > 0 && s.due(m.askedUntil) {
-		s.recovered()
-	}
+	return need
 }
 
 // answers is how many of those who were asked have answered.
@@ -238,9 +256,8 @@ func (s *step) recovered() {
 		c.settle(never)
 		c.noteAbsent(never, noneNotExisted)
 	}
-	m.run, m.next, m.prev, m.recovery = run, run, [32]byte{}, RecoveryNone
+	m.run, m.next, m.prev = run, run, [32]byte{}
 	s.doubts = nil
-	m.asked, m.askedUntil = nil, time.Time{}
 	for _, p := range s.everybody() {
 		s.touch(p)
 		p.next, p.sent, p.window = run, run, nil
@@ -248,6 +265,12 @@ func (s *step) recovered() {
 			s.postOwnFront(p)
 		}
 	}
+	s.writeAgain()
+}
+
+// writeAgain ends a recovery, or the question whether one is needed.
+func (s *step) writeAgain() {
+	s.main.recovery, s.main.asked, s.main.askedUntil, s.checked = RecoveryNone, nil, time.Time{}, true
 	s.notice(Recovered{})
 	s.takeAnswers()
 	s.publishLink()

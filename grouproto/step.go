@@ -171,9 +171,15 @@ func (s *step) take(in Input) {
 	case Continue:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resume(p) })
 	case ResyncNeeded:
-		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resyncNeeded(p, c) })
+		s.onConn(in.Conn, func(p *peer, c *pairConn) {
+			s.parting(p, c, true)
+			s.resyncNeeded(p, c)
+		})
 	case Resynced:
-		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.resynced(p, c, in) })
+		s.onConn(in.Conn, func(p *peer, c *pairConn) {
+			s.parting(p, c, false)
+			s.resynced(p, c, in)
+		})
 	case Up:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.reconnected() })
 	case Down, Tick:

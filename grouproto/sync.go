@@ -123,15 +123,17 @@ func (s *step) named(p *peer, id MessageID) {
 	}
 }
 
-// noteDigest compares a peer's digest with the own one; if they still differ after a while, lists are exchanged.
-func (s *step) noteDigest(p *peer, d [32]byte) {
+// noteDigest compares a peer's digest with the own one; if they still differ after a while, lists are exchanged. It tells
+// whether they are equal.
+func (s *step) noteDigest(p *peer, d [32]byte) bool {
 	if d == s.digest() {
 		delete(s.odd, p.key)
-		return
+		return true
 	}
 	if _, ok := s.odd[p.key]; ok || len(s.odd) < mostOdd {
 		s.odd[p.key] = oddDigest{d, s.env.Now.Add(gapWait)}
 	}
+	return false
 }
 
 // syncTimers sends the G_SYNCs that are due: the regular one, those after a reconnection, those for odd digests.

@@ -2,11 +2,13 @@ package groups_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 
 	"github.com/coterie-im/coterie/agent"
 	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/grouproto"
 	"github.com/coterie-im/coterie/queue"
 )
 
@@ -124,7 +126,7 @@ func gathered(t testing.TB, people ...*person) {
 		first := people[0].info()
 		for _, p := range people {
 			g := p.info()
-			if g.Status != "member" || g.Present != len(people) || g.Connected != len(people)-1 || string(g.StateHash) != string(first.StateHash) {
+			if g.Recovery != "" || g.Status != "member" || g.Present != len(people) || g.Connected != len(people)-1 || string(g.StateHash) != string(first.StateHash) {
 				return false
 			}
 		}
@@ -135,14 +137,25 @@ func gathered(t testing.TB, people ...*person) {
 // say sends a message and waits until all of these have it, exactly once.
 func say(t testing.TB, text string, from *person, to ...*person) {
 	t.Helper()
-	_, err := from.GroupSend(t.Context(), from.group, agent.Outgoing{Body: []byte(text)})
-	must(t, err)
+	from.send(text)
 	for _, p := range to {
 		await(t, text, func() bool { return p.has(text) > 0 })
 		if n := p.has(text); n != 1 {
 			t.Errorf("%q is there %d times", text, n)
 		}
 	}
+}
+
+// send sends a message as soon as the person may write.
+func (p *person) send(text string) {
+	p.t.Helper()
+	await(p.t, "somebody to tell whether something is missing", func() bool {
+		_, err := p.GroupSend(p.t.Context(), p.group, agent.Outgoing{Body: []byte(text)})
+		if !errors.Is(err, grouproto.ErrRecovering) {
+			must(p.t, err)
+		}
+		return err == nil
+	})
 }
 
 func (p *person) has(text string) (n int) {

@@ -449,7 +449,7 @@ func TestAttackFramesBeforeTheHello(t *testing.T) {
 		}
 		p.conns = p.conns[:1]
 		delete(victim.g.conns, c.name)
-		p.put(victim.tx)
+		p.put(victim.tx, nil)
 	}
 	s.stillWell(s.nodes...)
 }

@@ -26,6 +26,10 @@ type chain struct {
 	fixed  []MessageID // the author's own word about messages that are not held from the author itself
 	refs   []uint64    // missing numbers that are parents of something held
 	claim  MessageID   // the newest that somebody named: hint, if it turns out not to be for us; not stored
+
+	// Not stored.
+	gappy   bool // it is counted as having gaps
+	inFront knownFront
 }
 
 // absence is a settled range of numbers that are not held and why: one of the reasons of G_NONE.
@@ -284,9 +288,18 @@ func (c *chain) fixedHash(n uint64) (hash [32]byte, ok bool) {
 
 // takeClaim makes what somebody named the hint, once it is the newest that is settled.
 func (c *chain) takeClaim() {
-	if n, ok := c.front(); ok && c.claim.Author == c.author && c.claim.Number == n && (c.hint.Author != c.author || c.hint.Number != n) {
+	if c.takesClaim() {
 		c.hint = c.claim
 	}
+}
+
+// takesClaim tells whether takeClaim changes anything.
+func (c *chain) takesClaim() bool {
+	if c.claim.Author != c.author {
+		return false
+	}
+	n, ok := c.front()
+	return ok && c.claim.Number == n && (c.hint.Author != c.author || c.hint.Number != n)
 }
 
 func (c *chain) unfix(n uint64) {

@@ -12,7 +12,7 @@ import (
 // membership ends or returns, the group closes.
 func (s *step) changed(admitted []*oplog.Op) {
 	old, now := s.st, s.log.State()
-	s.st = now
+	s.st, s.digestKept = now, knownDigest{}
 	s.sizeLimits(old, now)
 	if s.main.status == StatusJoining {
 		s.tryJoin()
@@ -250,9 +250,11 @@ func (s *step) endings() {
 		if p.ended() && len(p.conns) > 0 && s.due(p.endedAt.Add(Grace)) {
 			s.dropAll(p)
 		}
-		for _, c := range slices.Clone(p.conns) {
-			if s.due(c.until) {
-				s.dropConn(p, c)
+		if slices.ContainsFunc(p.conns, func(c *pairConn) bool { return s.due(c.until) }) {
+			for _, c := range slices.Clone(p.conns) {
+				if s.due(c.until) {
+					s.dropConn(p, c)
+				}
 			}
 		}
 	}

@@ -218,7 +218,7 @@ func putPeer2(tx kv.Tx, p *peer) {
 }
 
 func encodePair2(p *peer) []byte {
-	pair := p.encodePair()
+	pair := p.appendPair(nil)
 	b, rest := append([]byte{2}, pair[1:3]...), pair[3:]
 	for _, c := range p.conns {
 		n := 1 + len(c.name) + 2 + 4 + 8 + 2 + len(c.link) + 3 + 1 + 32*len(c.told) + 8
@@ -229,7 +229,7 @@ func encodePair2(p *peer) []byte {
 
 // putPeer1 writes a peer as version 1 of the record did: everything in one.
 func putPeer1(tx kv.Tx, p *peer) {
-	pair, way := encodePair2(p), p.encodeWay()
+	pair, way := encodePair2(p), p.appendWay(nil)
 	end := len(pair) - 9 // the last two fields came after those of the way
 	b := append([]byte{1}, pair[1:end]...)
 	b = append(b, way[1:]...)
@@ -258,7 +258,7 @@ func testOldPeers(t *testing.T, put func(kv.Tx, *peer)) {
 	}
 	a.load()
 	got := a.g.peers[b.g.self]
-	if !bytes.Equal(got.encodePair(), want.encodePair()) || !bytes.Equal(got.encodeWay(), want.encodeWay()) {
+	if !bytes.Equal(got.appendPair(nil), want.appendPair(nil)) || !bytes.Equal(got.appendWay(nil), want.appendWay(nil)) {
 		t.Error("another peer was loaded")
 	}
 	b.start()

@@ -80,9 +80,12 @@ func (p *peer) full(why purpose) bool {
 }
 
 // flush hands over what is due, in random order, so that the order of a fan-out tells a relay nothing about members.
-func (s *step) flush() {
+func (s *step) flush() { s.flushThese(s.everybody()) }
+
+// flushThese is flush for some members, ascending by key.
+func (s *step) flushThese(members []*peer) {
 	var order []*peer
-	for _, p := range s.everybody() {
+	for _, p := range members {
 		if c := p.sendable(); len(p.out) > 0 || c != nil && (s.mayFan(p, c) || p.mayDirect(c)) {
 			order = append(order, p)
 		}
@@ -349,6 +352,7 @@ func (s *step) resume(p *peer) {
 	if p.paused == ReasonNone {
 		return
 	}
+	s.wide = true
 	s.touch(p)
 	p.paused, p.pausedAt = ReasonNone, time.Time{}
 	s.notice(MemberResumed{p.key})

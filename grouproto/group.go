@@ -48,6 +48,7 @@ type Group struct {
 
 	// Not stored: lost with the process at no harm.
 	kept    []byte // the main record as last written
+	scratch []byte // where a record is encoded before it is known whether it has changed
 	counts  Counts
 	asks    map[Key]*ask       // repair of one author's gaps
 	wantOps map[OpID]*wantedOp // operations that were heard of
@@ -55,12 +56,15 @@ type Group struct {
 	odd     map[Key]oddDigest  // digests of peers that differ from the own one
 	checked bool               // a member has told what it has since the group was loaded, or so long was waited
 	behind  bool               // something was missing at the end of the last step
+	gappy   int                // authors with gaps
 	delayed int                // frames in the records of delayed frames
 	bad     ignored
 	asked   bucket // requests at the own address
 	knocks  bucket // of members among them
 	hits    hits
 	dropped uint64 // of the counter of the log, as last seen
+
+	digestKept knownDigest // of st, while no chain changes
 
 	wakeAt    time.Time // result of NextWake, if wakeKnown
 	wakeKnown bool      // nothing has happened since that can make it earlier
@@ -131,8 +135,13 @@ func (g *Group) Step(env Env, in Input) []Effect {
 	if sent, ok := in.(Sent); ok && s.onlySent(sent) {
 		return s.out
 	}
+	s.wide = !g.narrow(env, in)
 	s.take(in)
-	s.finish()
+	if s.wide {
+		s.finish()
+	} else {
+		s.finishNarrow()
+	}
 	return s.out
 }
 

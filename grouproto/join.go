@@ -145,6 +145,7 @@ func (s *step) joinerLost(j *joiner, k Key) {
 // joinerHeard notes that a new member has the log.
 func (s *step) joinerHeard(k Key) {
 	if j := s.joiners[k]; j != nil && !j.gotLog {
+		s.wide = true
 		j.gotLog, j.front = true, nil
 		s.putJoiner(j)
 	}

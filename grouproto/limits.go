@@ -18,6 +18,7 @@ func (s *step) delay(p *peer, frame []byte) {
 		s.warnLimit(p, LimitFrames)
 		return
 	}
+	s.wide = true
 	s.hit(LimitFrames)
 	s.env.Tx.Put(delayKey(p, p.delayedN), frame)
 	p.delayedN++

@@ -66,6 +66,7 @@ func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
 
 // admitted does what follows from operations that are new in the log.
 func (s *step) admitted(res oplog.Result, from Key) {
+	s.wide = true
 	for _, op := range res.Admitted {
 		delete(s.wantOps, op.ID())
 		s.countSweep(op)

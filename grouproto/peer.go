@@ -153,22 +153,23 @@ const (
 	wayVersion  = 1
 )
 
-// put writes what has changed.
-func (p *peer) put(tx kv.Tx) {
-	b := p.encodePair()
+// put writes what has changed. It returns the buffer in which it was encoded.
+func (p *peer) put(tx kv.Tx, b []byte) []byte {
+	b = p.appendPair(b[:0])
 	if h := sha256.Sum256(b); h != p.pairKept {
 		tx.Put(record('p', p.key[:]), b)
 		p.pairKept = h
 	}
-	b = p.encodeWay()
+	b = p.appendWay(b[:0])
 	if h := sha256.Sum256(b); h != p.wayKept {
 		tx.Put(record('u', p.key[:]), b)
 		p.wayKept = h
 	}
+	return b
 }
 
-func (p *peer) encodePair() []byte {
-	b := appendFlag([]byte{peerVersion}, p.connected)
+func (p *peer) appendPair(b []byte) []byte {
+	b = appendFlag(append(b, peerVersion), p.connected)
 	b = append(b, byte(len(p.conns)))
 	for _, c := range p.conns {
 		b = append(wire.AppendStr8(b, []byte(c.name)), byte(c.side), byte(c.state))
@@ -183,8 +184,8 @@ func (p *peer) encodePair() []byte {
 	return appendFlag(appendTime(b, p.endedAt), p.goneTold)
 }
 
-func (p *peer) encodeWay() []byte {
-	b := wire.AppendU64(wire.AppendU64([]byte{wayVersion}, p.next), p.sent)
+func (p *peer) appendWay(b []byte) []byte {
+	b = wire.AppendU64(wire.AppendU64(append(b, wayVersion), p.next), p.sent)
 	b = wire.AppendU64(b, p.delivered)
 	b = wire.AppendU16(b, uint16(len(p.missing)))
 	for _, m := range p.missing {

@@ -25,6 +25,7 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 	}
 	frames, err := splitBody(body)
 	if c.rebound.fit == unproven {
+		s.wide = true
 		if !s.proven(p, c, frames) {
 			return
 		}
@@ -82,6 +83,7 @@ func (s *step) frame(p *peer, b []byte) {
 		return
 	}
 	s.bad.extra += d.extra
+	s.wide = s.wide || !narrowFrames[d.tag] || s.where(p) != onReady
 	if d.tag.row().at&s.where(p) == 0 {
 		s.bad.place++
 		s.tellGone(p)
@@ -198,11 +200,11 @@ func (s *step) judge(via, author Key, m *message) {
 	}
 	id := MessageID{author, m.Number, m.hash(s.id, author)}
 	c := s.chain(author)
-	if held, ok := s.loadMessage(author, m.Number); ok {
-		s.again(via, held, id, m)
-		return
-	}
 	if !c.missing(m.Number) {
+		if held, ok := s.loadMessage(author, m.Number); ok {
+			s.again(via, held, id, m)
+			return
+		}
 		// Settled: what was held once is a repeat, and only the author itself knows better than the rest.
 		if why, _ := c.absentAt(m.Number); why == 0 || via != author {
 			return

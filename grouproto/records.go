@@ -158,7 +158,7 @@ const mainVersion = 3
 
 func (g *Group) putMain(tx kv.Tx) {
 	m := &g.main
-	b := appendFlag(appendFlag([]byte{mainVersion, byte(m.status)}, m.hasLog), m.logDone)
+	b := appendFlag(appendFlag(append(g.scratch[:0], mainVersion, byte(m.status)), m.hasLog), m.logDone)
 	b = appendTime(b, m.graceEnd)
 	b = append(appendFlag(b, m.endTold), m.inviter[:]...)
 	b = append(wire.AppendStr16(b, []byte(m.contact)), m.token[:]...)
@@ -185,8 +185,9 @@ func (g *Group) putMain(tx kv.Tx) {
 	b = appendFlag(b, m.lacking)
 	if !bytes.Equal(b, g.kept) {
 		tx.Put(record('g'), b)
-		g.kept = b
+		g.kept, b = b, g.kept
 	}
+	g.scratch = b
 }
 
 func (g *Group) loadMain(tx kv.Tx) error {

@@ -75,6 +75,7 @@ func (s *step) beginRecovery(why Recovery) {
 	if s.main.recovering() || s.main.status != StatusMember {
 		return
 	}
+	s.wide = true
 	s.main.recovery, s.main.asked, s.main.askedUntil = why, nil, time.Time{}
 	s.notice(Recovering{why})
 	// An old ratchet would encrypt with keys that were used before: nothing is sent until it is made again.

@@ -39,6 +39,7 @@ func (g *Group) resumeAsks() {
 	}
 	g.behind = len(g.waiting) > 0 || g.main.lacking || g.delayed > 0
 	for k, c := range g.chains {
+		g.countGap(c, len(c.gaps) > 0)
 		if len(c.gaps) > 0 {
 			g.behind = true
 			g.asks[k] = &ask{at: justLoaded, asked: map[Key]vote{}, ever: map[Key]bool{}}
@@ -49,8 +50,8 @@ func (g *Group) resumeAsks() {
 // progress looks at an author's gaps after something was settled.
 func (s *step) progress(author Key) {
 	a, c := s.asks[author], s.chains[author]
-	if c != nil {
-		c.takeClaim()
+	if c != nil && c.takesClaim() {
+		s.chain(author).takeClaim()
 	}
 	switch {
 	case c == nil:
@@ -429,18 +430,24 @@ func (s *step) front(of func(Key) bool) []MessageID {
 		if of != nil && !of(k) {
 			continue
 		}
-		n, ok := c.front()
-		if !ok {
-			continue
-		}
-		if held, ok := s.loadMessage(k, n); ok {
-			out = append(out, held.id)
-		} else if c.hint.Author == k && c.hint.Number == n {
-			out = append(out, c.hint)
+		if id, ok := s.frontOf(c); ok {
+			out = append(out, id)
 		}
 	}
 	slices.SortFunc(out, func(a, b MessageID) int { return a.Author.Compare(b.Author) })
 	return out
+}
+
+// readFront reads an author's entry in the front.
+func (s *step) readFront(c *chain) (id MessageID, ok bool) {
+	n, ok := c.front()
+	if !ok {
+		return id, false
+	}
+	if held, ok := s.loadMessage(c.author, n); ok {
+		return held.id, true
+	}
+	return c.hint, c.hint.Author == c.author && c.hint.Number == n
 }
 
 // presentFront is the front of the authors that are present.
@@ -452,4 +459,13 @@ func (s *step) presentFront() []MessageID {
 }
 
 // digest is the hash of the present authors' front.
-func (s *step) digest() [32]byte { return digest(s.presentFront()) }
+func (s *step) digest() [32]byte {
+	if s.digestKept.known && len(s.chainW) == 0 {
+		return s.digestKept.digest
+	}
+	d := digest(s.presentFront())
+	if len(s.chainW) == 0 {
+		s.digestKept = knownDigest{true, d}
+	}
+	return d
+}

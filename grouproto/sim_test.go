@@ -31,6 +31,8 @@ type sim struct {
 
 	minDelay, maxDelay time.Duration
 	trace              func(*node, Input, Effect) // to look into a failure; nil otherwise
+	steps              func(*node, Input)         // before a step; nil otherwise
+	stepped            func(*node)                // after it
 	quota              int                        // messages that a relay keeps per queue; 0: any number
 	abort              float64                    // share of steps whose transaction fails first
 	reload             float64                    // share of steps after which the group is loaded again
@@ -268,7 +270,13 @@ func (n *node) step(in Input) {
 		n.g.Step(n.env(n.tx.Clone()), in) // never committed, nothing of it was seen
 		n.load()
 	}
+	if s.steps != nil {
+		s.steps(n, in)
+	}
 	n.commit(n.g.Step(n.env(n.tx), in))
+	if s.stepped != nil {
+		s.stepped(n)
+	}
 	if s.reload > 0 && s.rng.Float64() < s.reload {
 		n.load()
 	}

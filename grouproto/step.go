@@ -21,6 +21,7 @@ type step struct {
 	histories map[historyKey]uint64 // results of historyFrom
 	bodies    map[uint64][]byte     // bodies with one own message and nothing else, shared by the fan-out
 	own       map[uint64]*ownFrame  // own messages that were read, by number
+	wide      bool                  // everybody is looked at in the end; see finishNarrow
 }
 
 func (s *step) do(e Effect)               { s.out = append(s.out, e) }
@@ -58,6 +59,8 @@ func (s *step) chain(author Key) *chain {
 // dropChain forgets an author.
 func (s *step) dropChain(c *chain) {
 	delete(s.chains, c.author)
+	s.countGap(c, false)
+	s.digestKept = knownDigest{}
 	delete(s.chainW, c)
 	s.env.Tx.Delete(record('c', c.author[:]))
 }
@@ -312,14 +315,19 @@ func (s *step) finish() {
 	s.receipts()
 	s.flush()
 	s.tellCaughtUp()
-	s.main.lacking = len(s.wantOps) > 0 || len(s.odd) > 0
+	s.noteLacking()
 	s.store()
 }
 
+// noteLacking notes for the next start whether anything was heard of that is not here.
+func (s *step) noteLacking() { s.main.lacking = len(s.wantOps) > 0 || len(s.odd) > 0 }
+
 // store writes what changed.
 func (s *step) store() {
+	s.countGaps()
+	s.forgetFront()
 	for p := range s.peersW {
-		p.put(s.env.Tx)
+		s.scratch = p.put(s.env.Tx, s.scratch)
 		p.putQueue(s.env.Tx)
 	}
 	for c := range s.chainW {
@@ -352,14 +360,8 @@ func (g *Group) nextWake() time.Time {
 	g.wakeSync(&w)
 	g.wakeDoors(&w)
 	g.wakeRecovery(&w)
-	for _, p := range g.peers {
-		w.add(p.receiptDue)
-		if p.sendable() == nil {
-			continue
-		}
-		for _, q := range p.out {
-			w.add(q.due)
-		}
+	for _, p := range g.order {
+		g.wakeFrames(&w, p)
 	}
 	return w.at
 }

@@ -223,10 +223,8 @@ func (s *step) tellCaughtUp() {
 	if s.log == nil || s.main.status != StatusMember {
 		return
 	}
-	behind := len(s.waiting) > 0 || len(s.wantOps) > 0 || s.delayed > 0
-	for _, c := range s.chains {
-		behind = behind || len(c.gaps) > 0
-	}
+	s.countGaps()
+	behind := len(s.waiting) > 0 || len(s.wantOps) > 0 || s.delayed > 0 || s.gappy > 0
 	if s.behind && !behind {
 		s.notice(CaughtUp{})
 	}

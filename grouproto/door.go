@@ -29,6 +29,7 @@ const (
 const (
 	answerExpiry = 24 * time.Hour // of a door that was accepted only to refuse
 	doorLinger   = t1             // how long a door is kept after the pair is connected: the other end may not know yet
+	askLinger    = 2 * t1         // the same for the door that the group was asked for at: its G_NEED comes after T1
 	mostOnDoor   = 1024           // frames taken over one door; a log of the greatest size fits
 )
 
@@ -331,13 +332,16 @@ func (s *step) doorTimer(d *door) {
 	switch {
 	case p.ended():
 		s.closeDoor(d)
-	case !p.healthy():
+	case !p.healthy() || d.kind == doorAsk && p.offering() != nil:
 		if !d.closeAt.IsZero() {
 			d.closeAt = time.Time{}
 			s.putDoor(d)
 		}
 	case d.closeAt.IsZero():
 		d.closeAt = s.env.Now.Add(doorLinger)
+		if d.kind == doorAsk {
+			d.closeAt = s.env.Now.Add(askLinger)
+		}
 		s.putDoor(d)
 		if d.kind == doorKnock {
 			s.offerAgain()

@@ -3,6 +3,7 @@ package grouproto
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/coterie-im/coterie/internal/kv"
 	"github.com/coterie-im/coterie/internal/wire"
@@ -107,6 +108,10 @@ func (s *step) sendOffers() {
 		switch {
 		case s.doorTo(p) != nil:
 			s.offerAtDoor(s.doorTo(p), p)
+		case q == p && p.lastRoute == p.key && s.contactRoute(p):
+			// What it was offered over the connection that seems to work had no answer: it may not have our hello.
+			s.sendAcc(p)
+			p.lastRoute = Key{}
 		case q != nil && s.routeBusy(making, via[q]):
 			continue // waits for the links that are being made, so that messages are full
 		case q != nil:
@@ -215,14 +220,20 @@ func (s *step) forwarded(via *peer, f *memInvFrame) {
 // it was joined.
 func (s *step) offered(o *offer, via *peer) bool {
 	p := s.peers[o.Initiator]
-	if p == nil || p.ended() || o.Attempt <= p.attempt || s.due(unix(o.Expiry)) || !s.alive() {
+	if p == nil || p.ended() || s.due(unix(o.Expiry)) || !s.alive() {
 		return false
 	}
-	if c := p.offering(); c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) {
-		return false // both offered: the smaller key's offer stands
+	c := p.offering()
+	stands := c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) // both offered: the smaller key's offer stands
+	if stands && (o.Attempt < c.attempt || c.state == connAllowed) || !stands && o.Attempt <= p.attempt {
+		return false
 	}
 	if !o.verify(s.id) {
 		s.warn(WarnHello, via.key) // whoever forwards has checked the signature
+		return false
+	}
+	if stands {
+		s.outbid(p, c, o.Attempt)
 		return false
 	}
 	if s.attempts(p) >= 2*MaxAttempts {
@@ -230,7 +241,7 @@ func (s *step) offered(o *offer, via *peer) bool {
 		return false // it is repeated by its initiator
 	}
 	p.attemptsNum++
-	for c := p.offering(); c != nil; c = p.offering() {
+	for ; c != nil; c = p.offering() {
 		s.dropConn(p, c)
 	}
 	s.touch(p)
@@ -238,7 +249,7 @@ func (s *step) offered(o *offer, via *peer) bool {
 	if p.ready() != nil {
 		p.replacedAt = s.env.Now
 	}
-	c := &pairConn{name: s.newName(), side: sideJoiner, state: connJoined, attempt: o.Attempt, link: o.Link}
+	c = &pairConn{name: s.newName(), side: sideJoiner, state: connJoined, attempt: o.Attempt, link: o.Link}
 	s.addConn(p, c)
 	s.counts.Confirmations++
 	s.do(s.joinEffect(p, c))
@@ -246,25 +257,34 @@ func (s *step) offered(o *offer, via *peer) bool {
 	return true
 }
 
-// need asks a connected member for an offer of p (G_NEED); p itself while there is a connection with it.
+// outbid makes the own offer again, with an attempt above that of the other end's offer: it takes no lower one, and with
+// this one withdraws its own.
+func (s *step) outbid(p *peer, c *pairConn, attempt uint32) {
+	s.touch(p)
+	s.dropConn(p, c)
+	p.attempt = max(p.attempt, attempt)
+	p.retryAt, p.replacedAt = time.Time{}, time.Time{}
+}
+
+// need asks a connected member for an offer of p (G_NEED); p itself while there is a connection with it. One that was
+// joined counts, every other time: the peer may have our hello, and its own was lost.
 func (s *step) need(p *peer) {
+	f := &needFrame{Initiator: p.key, Responder: s.self}
 	if d := s.doorTo(p); d != nil {
-		s.sendDoor(d, &needFrame{Initiator: p.key, Responder: s.self})
+		s.sendDoor(d, f)
 		return
 	}
-	q := p.ready()
-	if q == nil || p.lastRoute != (Key{}) {
-		via := s.otherThan(s.candidates(), p.lastRoute)
-		if via == nil {
+	via := p
+	if p.sendable() == nil || p.lastRoute == p.key || p.ready() != nil && p.lastRoute != (Key{}) {
+		if q := s.otherThan(s.candidates(), p.lastRoute); q != nil {
+			via = q
+		} else if p.sendable() == nil {
 			s.noRoute(p)
 			return
 		}
-		p.lastRoute = via.key
-		s.post(via, &needFrame{Initiator: p.key, Responder: s.self}, forSync, s.env.Now)
-		return
 	}
-	p.lastRoute = p.key
-	s.post(p, &needFrame{Initiator: p.key, Responder: s.self}, forSync, s.env.Now)
+	p.lastRoute = via.key
+	s.post(via, f, forSync, s.env.Now)
 }
 
 // needed takes a G_NEED: passes it on, or makes or repeats an offer.
@@ -285,7 +305,9 @@ func (s *step) needed(from *peer, f *needFrame) {
 	case c != nil && c.state == connOffered:
 		if c.routed && !s.env.Now.Before(p.retryAt.Add(-p.retryWait).Add(rideTime)) { // not just sent
 			c.routed = false
-			p.lastRoute = Key{}
+			if from != p || p.lastRoute != p.key { // it has not read what went to it
+				p.lastRoute = Key{}
+			}
 			if from != p {
 				s.postOffers(from, []offer{s.offerOf(p, c)})
 				c.routed = true
@@ -295,6 +317,8 @@ func (s *step) needed(from *peer, f *needFrame) {
 	case c != nil:
 	case !p.healthy():
 		p.retryAt, p.replace = s.env.Now, p.mending() != nil
+	case s.env.Now.Before(p.ready().readyAt.Add(needWait)):
+		// It was sent while our hello was on its way.
 	case !s.env.Now.Before(p.replacedAt.Add(replaceEvery)):
 		p.replace = true
 		p.retryAt = s.env.Now

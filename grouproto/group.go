@@ -59,8 +59,10 @@ type Group struct {
 	gappy   int                // authors with gaps
 	delayed int                // frames in the records of delayed frames
 	bad     ignored
-	asked   bucket // requests at the own address
-	knocks  bucket // of members among them
+	asked   bucket        // requests at the own address
+	knocks  bucket        // of members among them
+	logAt   time.Time     // when a joining member asks for the log
+	logWait time.Duration // between two such questions
 	hits    hits
 	dropped uint64 // of the counter of the log, as last seen
 

@@ -110,6 +110,52 @@ func (s *step) sendLog(p *peer, j *joiner) {
 	}
 }
 
+// logWanted sends the log again to a new member that says it has none: some of it was lost.
+func (s *step) logWanted(p *peer, j *joiner) {
+	switch {
+	case !s.mayAsk(p) || s.main.status != StatusMember || p.ended():
+	case p.logs.take(s.env.Now, 1, mostLogs, mostLogs/3600.0):
+		s.sendLog(p, j)
+	default:
+		s.hit(LimitQuestions)
+	}
+}
+
+// mostLogs is how many times an hour a new member gets the log because it asks for it.
+const mostLogs = 4
+
+// askForLog asks the inviter for the log if it does not come (G_SYNC without heads), T1 after the connection was ready or
+// something of it came, and again after twice the time.
+func (s *step) askForLog() {
+	switch {
+	case !s.lacksLog():
+		s.logAt, s.logWait = time.Time{}, 0
+	case s.logAt.IsZero():
+		s.logWait = max(t1, s.logWait)
+		s.logAt = s.env.Now.Add(s.logWait)
+	case s.due(s.logAt):
+		s.post(s.peers[s.main.inviter], &syncFrame{}, forSync, s.env.Now)
+		s.logWait = min(2*s.logWait, t1Most)
+		s.logAt = s.env.Now.Add(s.logWait)
+	}
+}
+
+// lacksLog tells whether the log is all that is missing to become a member.
+func (g *Group) lacksLog() bool {
+	p := g.peers[g.main.inviter]
+	return g.main.status == StatusJoining && p != nil && p.ready() != nil
+}
+
+func (g *Group) wakeLog(w *wake) {
+	switch {
+	case !g.lacksLog():
+	case g.logAt.IsZero():
+		w.add(justLoaded)
+	default:
+		w.add(g.logAt)
+	}
+}
+
 // joinerForwarded notes that an offer of a new member was passed on; after the last one it is told (G_DONE).
 func (s *step) joinerForwarded(j *joiner, to Key) {
 	if i := slices.Index(j.left, to); i >= 0 {
@@ -148,6 +194,7 @@ func (s *step) joinerHeard(k Key) {
 		s.wide = true
 		j.gotLog, j.front = true, nil
 		s.putJoiner(j)
+		s.joinerProgress(j)
 	}
 }
 
@@ -169,7 +216,7 @@ func (s *step) report(p *peer, f *conFrame) {
 }
 
 // joinerProgress tells the client when the new member has reported about everybody (GALL), and forgets it when all are
-// connected.
+// connected and it has the log.
 func (s *step) joinerProgress(j *joiner) {
 	p := s.peers[j.member]
 	if s.joiners[j.member] != j || p == nil || !p.connected {
@@ -190,7 +237,7 @@ func (s *step) joinerProgress(j *joiner) {
 		s.putJoiner(j)
 		s.notice(MemberConnected{Member: j.member, Waiting: waiting})
 	}
-	if waiting == 0 {
+	if waiting == 0 && j.gotLog {
 		s.dropJoiner(j)
 	}
 }

@@ -219,6 +219,7 @@ func (s *step) helloGood(p *peer, c *pairConn, from side, binding Binding, info 
 		// It says exactly what it has, whatever we handed to connections before.
 		p.knows = nil
 		s.noteHeads(p, h.Heads)
+		s.joinerHeard(p.key)
 		p.alike = s.noteDigest(p, h.Digest)
 	}
 	s.takeCard(p.key, h.Card)
@@ -241,7 +242,7 @@ func (s *step) backOff(p *peer) {
 // ready is I3 and R3: frames flow.
 func (s *step) ready(p *peer, c *pairConn) {
 	s.touch(p)
-	c.state = connReady
+	c.state, c.readyAt = connReady, s.env.Now
 	replaced := false
 	for _, old := range slices.Clone(p.conns) {
 		if old == c {

@@ -12,6 +12,7 @@ import (
 const (
 	t1            = 60 * time.Second // first wait for a hello; doubles
 	t1Most        = time.Hour
+	needWait      = t1 / 2           // how long a new connection is believed to work though G_NEED comes over it
 	replaceEvery  = time.Hour        // a working connection is replaced once in this time at most
 	rideTime      = 2 * time.Second  // how long a frame waits to ride along with another message
 	windowSize    = 8                // messages of the fan-out that one connection holds at a time
@@ -54,6 +55,7 @@ type pairConn struct {
 	until   time.Time // it was replaced and is deleted then; zero: it was not
 	rebound rebound   // about its ratchet
 	madeAt  time.Time // when the link was ready; not stored
+	readyAt time.Time // when frames began to flow; not stored
 }
 
 // handed is a body with own messages that the connection has not reported as sent.
@@ -132,6 +134,7 @@ type peer struct {
 	relays    bucket               // offers and G_NEED that it wants passed on
 	copies    bucket               // bytes of G_FWD to it
 	asks      bucket               // frames of package directconn that it sends
+	logs      bucket               // times that it asks for the log while it joins
 	invites   bucket               // G_INV of other groups that it sends
 	answers   bucket               // and answers to such
 	claims    []OpID               // heads that it named and that are not here yet

@@ -150,8 +150,9 @@ func (s *step) handle(p *peer, f frame) {
 
 // opsCame takes G_OPS.
 func (s *step) opsCame(p *peer, f *opsFrame) {
-	if s.main.status == StatusJoining && f.Flags&opsLast != 0 {
-		s.main.logDone = true
+	if s.main.status == StatusJoining {
+		s.main.logDone = s.main.logDone || f.Flags&opsLast != 0
+		s.logAt = time.Time{}
 	}
 	before := 0
 	if s.log != nil {

@@ -77,6 +77,9 @@ func (n *node) allow(e AllowConn) {
 	c := n.sim.conns[e.Conn]
 	c.operate(func() bool {
 		n.step(Connected{c.name})
+		if s := n.sim; s.loses != nil && s.loses(n, c.peer.owner, e) {
+			return true
+		}
 		c.arrive(func() {
 			if b := c.peer; !b.deleted {
 				b.owner.step(Info{b.name, b.binding, e.Info})
@@ -114,7 +117,7 @@ func (n *node) sendOver(e SendConn) {
 			}
 			return false
 		}
-		if s.faults.loses(c) {
+		if s.faults.loses(c) || s.loses != nil && s.loses(n, to.owner, e) {
 			n.step(Sent{c.name, e.Ref})
 			return true
 		}

@@ -40,6 +40,8 @@ type sim struct {
 	lose               float64                    // share of requests at addresses that never arrive
 	faults             *faults                    // what relays and members do wrong; nil: nothing
 	partings           bool                       // ratchets part
+
+	loses func(from, to *node, what any) bool // tells of a SendConn or AllowConn whether relays lose it; nil: none
 }
 
 type timed struct {
@@ -556,7 +558,7 @@ func (g *Group) wakes() map[string]time.Time {
 	out := map[string]time.Time{}
 	for name, f := range map[string]func(*wake){
 		"endings": g.wakeEndings, "waiting": g.wakeWaiting, "pauses": g.wakePauses, "pairs": g.wakePairs,
-		"invitations": g.wakeInvitations, "reports": g.wakeReports, "asks": g.wakeAsks, "sync": g.wakeSync,
+		"invitations": g.wakeInvitations, "log": g.wakeLog, "reports": g.wakeReports, "asks": g.wakeAsks, "sync": g.wakeSync,
 		"doors": g.wakeDoors,
 	} {
 		var w wake

@@ -57,6 +57,10 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 		}
 		return
 	}
+	if j := s.joiners[p.key]; len(f.Heads) == 0 && j != nil && !j.gotLog {
+		s.logWanted(p, j)
+		return
+	}
 	if len(f.Heads) > 0 && len(s.log.Unknown(f.Heads)) == 0 {
 		p.knows = nil // it says exactly what it has
 	}

@@ -89,7 +89,7 @@ var table = [...]frameRow{
 	{TagInvMem, "G_INV_MEM", "new member → any connected member", "list8 offer, to be forwarded", onReady | onDoor, readInvMem},
 	{TagMemInv, "G_MEM_INV", "forwarder → responder", "offer · str16 card of the initiator · list16 op", onReady, readMemInv},
 	{TagNeed, "G_NEED", "responder → any connected member → initiator",
-		"initiator key · responder key · u8 hops (0, 1)", onReady | onDoor, readNeed},
+		"initiator key · responder key · u8 hops (0, 1)", onJoining | onReady | onDoor, readNeed},
 	{TagCon, "G_CON", "new member → its inviter",
 		"list16(key · u8 0 connected, 1 waiting, 2 failed · u8 reason)", onReady, readCon},
 	{TagMsg, "G_MSG", "author → everybody", "message", onReady | onLeft, readMsg},

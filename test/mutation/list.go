@@ -61,8 +61,8 @@ var mutations = []mutation{
 	{
 		"offer: attempt not compared",
 		"grouproto/forward.go",
-		"|| o.Attempt <= p.attempt ||",
-		"||",
+		" || !stands && o.Attempt <= p.attempt {",
+		" {",
 		"./grouproto",
 	},
 	{
@@ -75,8 +75,8 @@ var mutations = []mutation{
 	{
 		"offer: signature not checked",
 		"grouproto/forward.go",
-		"\tif !o.verify(s.id) {\n\t\ts.warn(WarnHello, p.key)",
-		"\tif false {\n\t\ts.warn(WarnHello, p.key)",
+		"\tif !o.verify(s.id) {\n\t\ts.warn(WarnHello, via.key) //",
+		"\tif false {\n\t\ts.warn(WarnHello, via.key) //",
 		"./grouproto",
 	},
 	{
@@ -96,8 +96,8 @@ var mutations = []mutation{
 	{
 		"offer: both stand",
 		"grouproto/forward.go",
-		"c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) {",
-		"c == nil && s.self.Compare(p.key) < 0 && s.initiates(p) {",
+		"stands := c != nil && s.self.Compare(p.key) < 0 && s.initiates(p)",
+		"stands := c == nil && s.self.Compare(p.key) < 0 && s.initiates(p)",
 		"./grouproto",
 	},
 	{
@@ -171,10 +171,31 @@ var mutations = []mutation{
 		"./grouproto",
 	},
 	{
+		"offer: the one that stands is not made again",
+		"grouproto/forward.go",
+		"\t\ts.outbid(p, c, o.Attempt)\n",
+		"",
+		"./grouproto",
+	},
+	{
+		"G_NEED: not over a connection that was joined",
+		"grouproto/forward.go",
+		"if p.sendable() == nil || p.lastRoute == p.key ||",
+		"if p.ready() == nil || p.lastRoute == p.key ||",
+		"./grouproto",
+	},
+	{
+		"join: the log is not asked for",
+		"grouproto/join.go",
+		"\t\ts.post(s.peers[s.main.inviter], &syncFrame{}, forSync, s.env.Now)\n",
+		"",
+		"./grouproto",
+	},
+	{
 		"history setting ignored",
 		"grouproto/repair.go",
-		"\tn := historyOf(value)\n\tif n == 0",
-		"\tn := historyOf(value) * 0\n\tif n == 0",
+		"\tn := historyOf(value)\n\tswitch",
+		"\tn := historyOf(value) * 0\n\tswitch",
 		"./grouproto",
 	},
 	{
@@ -201,8 +222,8 @@ var mutations = []mutation{
 	{
 		"cursor moves when a message is handed over",
 		"grouproto/fanout.go",
-		"\t\tb.add(f, forMessages)\n\t\tp.next++\n",
-		"\t\tb.add(f, forMessages)\n\t\tp.next++\n\t\tp.sent = p.next\n",
+		"\t\tb.add(own.frame, forMessages)\n\t\tp.next++\n",
+		"\t\tb.add(own.frame, forMessages)\n\t\tp.next++\n\t\tp.sent = p.next\n",
 		"./grouproto",
 	},
 	{

@@ -398,6 +398,8 @@ func TestAttackHellosThatAreNotForThisConnection(t *testing.T) {
 		return &hello{Group: victim.g.id, From: other.g.self, To: victim.g.self, Attempt: 77, Range: ownVersions, Heads: heads(other), Card: other.g.card}
 	}
 	change := func(f func(*hello)) []byte { h := right(); f(h); return h.sign(other.g.key, sideJoiner, binding) }
+	third := right()
+	third.From = s.nodes[3].g.self
 	wrong := map[string][]byte{
 		"nothing":            nil,
 		"replayed":           good.Info,
@@ -408,6 +410,7 @@ func TestAttackHellosThatAreNotForThisConnection(t *testing.T) {
 		"other member's key": right().sign(s.nodes[3].g.key, sideJoiner, binding),
 		"other group":        change(func(h *hello) { h.Group = foreign.nodes[0].g.id }),
 		"other receiver":     change(func(h *hello) { h.To = s.nodes[3].g.self }),
+		"another member's":   third.sign(s.nodes[3].g.key, sideJoiner, binding),
 		"other sender":       change(func(h *hello) { h.From = s.nodes[3].g.self }),
 		"other attempt":      change(func(h *hello) { h.Attempt = 76 }),
 		"later version":      change(func(h *hello) { h.Range = versions{2, 9} }),

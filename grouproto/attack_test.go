@@ -130,6 +130,30 @@ func TestAttackOffersOfStrangersTakeNoPlace(t *testing.T) {
 	s.stillWell(s.nodes...)
 }
 
+// An old offer leads to a queue that somebody else may have by now.
+func TestAttackAnOfferThatHasExpired(t *testing.T) {
+	s := newSim(t, 73)
+	s.group(3, oplog.Symmetric())
+	liar, victim := s.nodes[2], s.nodes[1]
+	joined := 0
+	victim.hook = func(_ *node, e Effect) {
+		if _, ok := e.(JoinConn); ok {
+			joined++
+		}
+	}
+	for i, expiry := range []int64{s.now.Unix() - 1, s.now.Unix() + 60} {
+		link := fmt.Sprint("trap ", i)
+		s.conns[link] = &simConn{owner: liar, name: link, link: []byte("link to " + link)}
+		o := offerFrom(liar, victim.g.self, 1<<31+uint32(i), "link to "+link)
+		o.Expiry = expiry
+		o.sign(liar.g.key, liar.g.id)
+		strike(liar, victim, &memInvFrame{Offer: o})
+		if joined != i {
+			t.Errorf("after the offer that expires at %d: %d connections joined", expiry, joined)
+		}
+	}
+}
+
 func TestAttackCopiesThatNobodyAskedFor(t *testing.T) {
 	s := newSim(t, 63)
 	s.group(3, oplog.Symmetric())

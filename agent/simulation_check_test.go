@@ -109,30 +109,20 @@ func (w *simWorld) problems() (all []string) {
 		return all
 	}
 	w.settle()
-	in = w.reachable(in, infos)
-	for _, p := range in {
-		info := infos[p]
-		if first := infos[in[0]]; !bytes.Equal(info.StateHash, first.StateHash) {
-			add("%s and %s see another group", in[0].name, p.name)
-		}
-		for _, m := range info.Members {
-			q := w.person(w.who(m.Member))
-			switch {
-			case !m.Present:
-			case q == nil:
-				add("%s sees a member that nobody is", p.name)
-			case !slices.Contains(in, q):
-				add("%s sees %s as a member, who is %s", p.name, q.name, infos[q].Status)
-			case q != p && m.Pair != "connected":
-				add("%s is not connected with %s: %s, %s", p.name, q.name, m.Pair, m.Reason)
-			}
-		}
+	pieces := w.pieces(in, infos)
+	for _, piece := range pieces {
+		w.together(piece, infos, in, add)
 	}
 	for _, text := range w.texts() {
 		said := w.said[text]
-		for _, p := range in {
-			if said.taken && said.must[p.name] && p != said.author && p.got[text] == 0 && (slices.Contains(in, said.author) || said.author.status == "left") {
-				add("%s has not got %s", p.name, text)
+		for _, piece := range pieces {
+			if !slices.Contains(piece, said.author) && (said.author.status != "left" || said.author.removed || len(pieces) > 1) {
+				continue
+			}
+			for _, p := range piece {
+				if said.taken && said.must[p.name] && p != said.author && p.got[text] == 0 {
+					add("%s has not got %s", p.name, text)
+				}
 			}
 		}
 	}
@@ -144,24 +134,23 @@ func (w *simWorld) problems() (all []string) {
 	return all
 }
 
-// letters checks what one has written to the other over a contact or direct connection: all of it arrives, in order, once.
+// letters checks what one has written to the other over a contact or a direct connection: all of it arrives, once. What a
+// member wrote to another that has not accepted a direct connection, or left, may stay where it is.
 func (w *simWorld) letters(p, q *simPerson, add func(string, ...any)) {
 	wrote, got := p.wrote[q.name], q.texts[p.name]
-	var sure []string
-	for _, text := range got {
-		if !p.perhaps[text] {
-			sure = append(sure, text)
-		}
-		if slices.Index(got, text) != slices.Index(got, text) {
+	for i, text := range got {
+		if slices.Contains(got[:i], text) {
 			w.wrong("%s got %s twice", q.name, text)
+		}
+		if !slices.Contains(wrote, text) && !p.perhaps[text] {
+			w.wrong("%s got %s, which %s did not write", q.name, text, p.name)
 		}
 	}
 	for _, text := range wrote {
-		if !slices.Contains(got, text) && !p.perhaps[text] {
+		if !slices.Contains(got, text) && (!p.perhaps[text] || p.ready[q.name]) {
 			add("%s has not got %s", q.name, text)
 		}
 	}
-	_ = sure
 }
 
 // texts returns what was said in the group, sorted.
@@ -173,12 +162,54 @@ func (w *simWorld) texts() (all []string) {
 	return all
 }
 
-// reachable leaves out those that nobody can know of: a member whose inviter was removed or has left before it had
-// introduced it to anybody, and whom such members invited.
-func (w *simWorld) reachable(in []*simPerson, infos map[*simPerson]GroupInfo) []*simPerson {
-	return slices.DeleteFunc(slices.Clone(in), func(p *simPerson) bool {
-		return p.inviter != nil && infos[p.inviter].Status != "member" && infos[p].Connected == 0 && len(in) > 1
-	})
+// together checks that members see the same group, know who is in it, and are connected.
+func (w *simWorld) together(piece []*simPerson, infos map[*simPerson]GroupInfo, in []*simPerson, add func(string, ...any)) {
+	for _, p := range piece {
+		info := infos[p]
+		if !bytes.Equal(info.StateHash, infos[piece[0]].StateHash) {
+			add("%s and %s see another group", piece[0].name, p.name)
+		}
+		for _, m := range info.Members {
+			q := w.person(w.who(m.Member))
+			switch {
+			case !m.Present:
+			case q == nil:
+				add("%s sees a member that nobody is", p.name)
+			case !slices.Contains(in, q) && len(piece) == len(in):
+				add("%s sees %s as a member, who is %s", p.name, q.name, infos[q].Status)
+			case q != p && m.Pair != "connected" && (slices.Contains(piece, q) || m.Reason == ""):
+				add("%s is not connected with %s: %s, %q", p.name, q.name, m.Pair, m.Reason)
+			}
+		}
+	}
+}
+
+// pieces returns the members as one, or, if somebody who has invited one of them is in the group no more, as those groups
+// of which each is connected: who was brought in by somebody who is gone, before it was introduced to the others, can be
+// unknown to them, and nobody is left who could take their offers to each other.
+func (w *simWorld) pieces(in []*simPerson, infos map[*simPerson]GroupInfo) (pieces [][]*simPerson) {
+	if !slices.ContainsFunc(in, func(p *simPerson) bool { return p.inviter != nil && !slices.Contains(in, p.inviter) }) {
+		return [][]*simPerson{in}
+	}
+	seen := map[*simPerson]bool{}
+	for _, first := range in {
+		if seen[first] {
+			continue
+		}
+		seen[first] = true
+		piece := []*simPerson{first}
+		for i := 0; i < len(piece); i++ {
+			for _, m := range infos[piece[i]].Members {
+				q := w.person(w.who(m.Member))
+				if m.Pair == "connected" && slices.Contains(in, q) && !seen[q] {
+					seen[q] = true
+					piece = append(piece, q)
+				}
+			}
+		}
+		pieces = append(pieces, piece)
+	}
+	return pieces
 }
 
 // lost notes that messages were given up for a member. Who is not in the group any more does not finish what it began.

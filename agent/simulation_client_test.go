@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // simSaid is a group message that somebody has written.
@@ -251,7 +252,7 @@ func (p *simPerson) event(e Event) {
 	case *Message:
 		p.letter(e.Connection(), d)
 	case *Failed:
-		if d.Fault != "peer" {
+		if d.Fault != "peer" && !strings.HasPrefix(d.Code, "BROKER") { // those are about a relay that cannot be reached just now
 			p.w.wrong("%s is told that a connection failed: %s %s", p.name, d.Code, d.Detail)
 		}
 	case *SendFailed:

@@ -264,9 +264,19 @@ func (p *simPerson) readEvents() {
 	}
 }
 
-// close ends the agent as a program does.
+// close ends the agent as a program does: what is under way with a relay comes to its end.
 func (p *simPerson) close() {
-	p.w.must(p.agent.Close(context.Background()))
+	closed := make(chan error, 1)
+	go func() { closed <- p.agent.Close(context.Background()) }()
+	for p.w.settle(); len(closed) == 0; p.w.settle() {
+		i := slices.IndexFunc(p.w.requests, func(r *simRequest) bool { return r.session.person == p && !p.w.left(r) })
+		if i < 0 {
+			p.w.wrong("%s does not end", p.name)
+			return
+		}
+		p.w.advance(p.w.requests[i])
+	}
+	p.w.must(<-closed)
 	p.agent = nil
 	p.w.note(p.name, "stops")
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -140,6 +142,9 @@ func (w *simWorld) must(err error) {
 func (w *simWorld) note(who, format string, args ...any) {
 	line := fmt.Sprintf("%14.3fs %-5s ", time.Since(w.begin).Seconds(), who) + fmt.Sprintf(format, args...)
 	w.trace = append(w.trace, line)
+	if simTrace != nil {
+		_, _ = fmt.Fprintln(simTrace, line)
+	}
 	sum := sha256.New()
 	sum.Write(w.hash)
 	sum.Write([]byte(line))
@@ -201,6 +206,7 @@ func (w *simWorld) left(r *simRequest) bool {
 
 // pass lets time pass until a command comes, at most d.
 func (w *simWorld) pass(d time.Duration) {
+	before := w.turns()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -208,7 +214,34 @@ func (w *simWorld) pass(d time.Duration) {
 	case <-w.moved:
 	}
 	w.settle()
+	for p, n := range w.turns() {
+		if n -= before[p]; n > simBusy+uint64(d/time.Minute) {
+			w.wrong("%s does %d things in %v without being asked", p.name, n, d)
+		}
+	}
 	w.reap()
+}
+
+// simTrace gets the trace as it is made, if it is wanted: of a run that does not end.
+var simTrace = func() io.Writer {
+	if os.Getenv("COTERIE_TRACE") != "" {
+		return os.Stderr
+	}
+	return nil
+}()
+
+// simBusy is how many transactions an agent may make while nothing comes from outside, beside one a minute.
+const simBusy = 100
+
+// turns returns how many transactions the agents have made.
+func (w *simWorld) turns() map[*simPerson]uint64 {
+	all := map[*simPerson]uint64{}
+	for _, p := range w.people {
+		if p.agent != nil {
+			all[p] = p.agent.loop.turns
+		}
+	}
+	return all
 }
 
 // reap takes care of agents that were killed meanwhile.

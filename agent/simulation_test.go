@@ -35,8 +35,13 @@ func simFolder(t *testing.T) string {
 }
 
 func TestSimulation(t *testing.T) {
+	// COTERIE_SEEDS sets how many seeds are played, COTERIE_SEED plays one and shows its trace with -v, COTERIE_TRACE=1
+	// writes the trace as it is made.
 	folder := simFolder(t)
-	first, seeds := uint64(0), uint64(100)
+	first, seeds := uint64(0), uint64(40)
+	if os.Getenv("COTERIE_SOAK") != "" {
+		seeds = 10_000
+	}
 	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEEDS"), 10, 64); err == nil {
 		seeds = n
 	}
@@ -73,7 +78,7 @@ func (w *simWorld) count(seen map[string]int) {
 // of goroutines.
 func TestSimulationIsDeterministic(t *testing.T) {
 	folder := simFolder(t)
-	seeds := uint64(10)
+	seeds := uint64(4)
 	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEEDS"), 10, 64); err == nil {
 		seeds = n
 	}

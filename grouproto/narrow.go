@@ -44,7 +44,9 @@ func (s *step) finishNarrow() {
 
 // wakeFrames adds when something that waits for a member goes out.
 func (g *Group) wakeFrames(w *wake, p *peer) {
-	w.add(p.receiptDue)
+	if p.ready() != nil {
+		w.add(p.receiptDue)
+	}
 	if p.sendable() == nil {
 		return
 	}

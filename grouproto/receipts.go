@@ -48,10 +48,7 @@ func (s *step) receipts() {
 	for _, p := range s.present() {
 		switch {
 		case p.receiptDue.IsZero():
-		case p.ready() == nil && s.due(p.receiptDue):
-			// It is told with the first receipt after it is connected again.
-			p.receiptDue = s.env.Now.Add(s.receiptEvery())
-			s.touch(p)
+		case p.ready() == nil: // it is told when it is connected again
 		case s.due(p.receiptDue):
 			s.postReceipt(p)
 		}

@@ -426,3 +426,22 @@ func TestMessageOvertakenByItsAuthorsLeaving(t *testing.T) {
 	}
 	s.agree(a, b)
 }
+
+// A receipt for a member that is not connected waits for the connection, and not for a time that comes again and again.
+func TestReceiptWaitsForTheConnection(t *testing.T) {
+	s := newSim(t, 17)
+	s.group(3, oplog.Symmetric())
+	a, b := s.nodes[0], s.nodes[1]
+	s.run(time.Minute)
+	p := a.g.peers[b.g.self]
+	p.receiptDue = s.now.Add(-time.Second)
+	c := p.ready()
+	c.state = connAllowed
+	if at := a.g.nextWake(); !at.IsZero() && at.Before(s.now.Add(time.Minute)) {
+		t.Errorf("wakes after %v", at.Sub(s.now))
+	}
+	c.state = connReady
+	if at := a.g.nextWake(); at.After(s.now) {
+		t.Error("the receipt is forgotten")
+	}
+}

@@ -175,9 +175,9 @@ func (w *simWorld) together(piece []*simPerson, infos map[*simPerson]GroupInfo, 
 			case !m.Present:
 			case q == nil:
 				add("%s sees a member that nobody is", p.name)
-			case !slices.Contains(in, q) && len(piece) == len(in):
+			case !slices.Contains(in, q) && !orphaned(in):
 				add("%s sees %s as a member, who is %s", p.name, q.name, infos[q].Status)
-			case q != p && m.Pair != "connected" && (slices.Contains(piece, q) || m.Reason == ""):
+			case q != p && slices.Contains(in, q) && m.Pair != "connected" && (slices.Contains(piece, q) || m.Reason == ""):
 				add("%s is not connected with %s: %s, %q", p.name, q.name, m.Pair, m.Reason)
 			}
 		}
@@ -188,7 +188,7 @@ func (w *simWorld) together(piece []*simPerson, infos map[*simPerson]GroupInfo, 
 // of which each is connected: who was brought in by somebody who is gone, before it was introduced to the others, can be
 // unknown to them, and nobody is left who could take their offers to each other.
 func (w *simWorld) pieces(in []*simPerson, infos map[*simPerson]GroupInfo) (pieces [][]*simPerson) {
-	if !slices.ContainsFunc(in, func(p *simPerson) bool { return p.inviter != nil && !slices.Contains(in, p.inviter) }) {
+	if !orphaned(in) {
 		return [][]*simPerson{in}
 	}
 	seen := map[*simPerson]bool{}
@@ -210,6 +210,11 @@ func (w *simWorld) pieces(in []*simPerson, infos map[*simPerson]GroupInfo) (piec
 		pieces = append(pieces, piece)
 	}
 	return pieces
+}
+
+// orphaned tells whether the inviter of a member is not in the group any more.
+func orphaned(in []*simPerson) bool {
+	return slices.ContainsFunc(in, func(p *simPerson) bool { return p.inviter != nil && !slices.Contains(in, p.inviter) })
 }
 
 // lost notes that messages were given up for a member. Who is not in the group any more does not finish what it began.

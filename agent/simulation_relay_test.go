@@ -198,7 +198,6 @@ type simRequest struct {
 	what    string
 	key     string       // orders commands that come at the same instant
 	execute func() error // at the relay; sets the result
-	fail    func(error)  // sets the result
 	answer  chan struct{}
 	number  int
 

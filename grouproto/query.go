@@ -191,6 +191,8 @@ func (p *peer) delivery(n uint64) (Delivery, Reason) {
 	switch {
 	case n < p.first:
 		return NotAddressed, ReasonNone
+	case p.hasAnother(n):
+		return Undelivered, ReasonNumber // its receipts are about the other one
 	case n < p.delivered && !slices.ContainsFunc(p.missing, in):
 		return Delivered, ReasonNone
 	}

@@ -286,6 +286,9 @@ func (s *step) build(k *kept, placed bool) {
 	if !k.vouched {
 		s.fixPrev(author, m)
 	}
+	if author == s.self {
+		s.ownBefore(m)
+	}
 	if p := s.peers[author]; p != nil {
 		s.receiptWanted(p)
 	}

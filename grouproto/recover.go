@@ -119,6 +119,9 @@ func (s *step) ownNamed(via Key, id MessageID) {
 		return
 	}
 	if held, ok := s.loadMessage(s.self, n); ok {
+		if held.id.Hash != id.Hash && !held.vouched {
+			s.tooEarly(s.peers[via], n)
+		}
 		switch {
 		case held.id.Hash == id.Hash:
 		case held.vouched:

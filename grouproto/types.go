@@ -122,10 +122,11 @@ const (
 	ReasonRefused             // any other permanent refusal
 	ReasonRatchet             // the ends' ratchets have parted, and are made again
 	ReasonEnded               // the own membership ended before
+	ReasonNumber              // an own message has the number of one that was written and forgotten before a restore
 )
 
 var reasonNames = [...]string{"", "temporary", "host", "auth", "not available", "quota", "expired", "hello", "no answer",
-	"waiting for inviter", "no route", "inactive", "limit", "refused", "ratchet", "ended"}
+	"waiting for inviter", "no route", "inactive", "limit", "refused", "ratchet", "ended", "number"}
 
 // String returns the reason's stable name.
 func (r Reason) String() string {

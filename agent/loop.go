@@ -24,6 +24,9 @@ const (
 	// batchDelay is the same for results of a fan-out: relays answer many at nearly the same time.
 	batchDelay = 20 * time.Millisecond
 
+	// foldAfter is how long the store's journal keeps former values of records, used keys of ratchets among them.
+	foldAfter = 10 * time.Second
+
 	firstStoreRetry = 100 * time.Millisecond // after a failed transaction with something that must not be lost
 	lastStoreRetry  = time.Minute
 )
@@ -64,6 +67,7 @@ type loop struct {
 	retryAt  time.Time     // when lost are tried again
 	retry    time.Duration
 	cleanAt  time.Time // next housekeeping
+	foldAt   time.Time // when the store's journal is emptied; zero: it is empty
 	draining bool      // closing has been seen
 	turns    uint64    // transactions so far
 }
@@ -166,7 +170,7 @@ func (a *Agent) nextWake() time.Time {
 		return earlier(a.loop.retryAt, a.loop.lazyAt)
 	}
 	at := earlier(a.loop.wakes.next(), a.loop.retryAt)
-	return earlier(earlier(at, a.loop.cleanAt), a.loop.lazyAt)
+	return earlier(earlier(earlier(at, a.loop.cleanAt), a.loop.lazyAt), a.loop.foldAt)
 }
 
 func earlier(x, y time.Time) time.Time {
@@ -196,6 +200,13 @@ func (a *Agent) due() (batch []task) {
 	}
 	if !now.Before(l.cleanAt) {
 		batch = append(batch, task{run: (*turn).clean})
+	}
+	if !l.foldAt.IsZero() && !now.Before(l.foldAt) {
+		l.foldAt = now.Add(foldAfter) // if it fails
+		batch = append(batch, task{run: func(t *turn) error {
+			t.tx.Fold()
+			return nil
+		}})
 	}
 	return batch
 }
@@ -308,11 +319,22 @@ func (t *turn) release() {
 	}
 	t.startSpread()
 	t.subscribeWanted()
+	t.noteJournal()
 	if t.event > 0 {
 		t.tail.grow(t.event)
 	}
 	t.loop.turns++
 	t.evict(maxCachedConns, maxCachedGroups)
+}
+
+// noteJournal notes when the store's journal is to be emptied.
+func (t *turn) noteJournal() {
+	switch journal := t.store.Journal(); {
+	case !journal:
+		t.loop.foldAt = time.Time{}
+	case t.loop.foldAt.IsZero():
+		t.loop.foldAt = t.now.Add(foldAfter)
+	}
 }
 
 // forget drops the cores of a failed transaction, and has them loaded again, so that operations that the failure held

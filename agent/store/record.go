@@ -60,6 +60,7 @@ func (tx *Tx) DeleteOwner(o Owner) {
 	if !ok {
 		return
 	}
+	tx.forgetOwner(n)
 	tx.exec("delete records", deleteRecords, n)
 	tx.exec("delete owner", deleteOwner, n)
 	delete(tx.store.owners, o)
@@ -157,6 +158,12 @@ func (r *records) get(n uint64, key []byte) ([]byte, bool) {
 	if tx.dead() {
 		return nil, false
 	}
+	if value, ok := tx.recent(n, key); ok {
+		return value, value != nil
+	}
+	if tx.dead() {
+		return nil, false // the journal could not be read
+	}
 	tag := tx.store.seals.record.tag(number(n), key)
 	var sealed []byte
 	if !tx.row("read record", getRecord, []any{n, class(key), tag}, &sealed) {
@@ -174,14 +181,7 @@ func (r *records) Put(key, value []byte) {
 	if !ok {
 		return
 	}
-	c := tx.store.seals.record
-	tag := c.tag(number(n), key)
-	sealed, err := tx.store.seals.value.seal(rowOf(n, tag), value)
-	if err != nil {
-		tx.fail("write record", err)
-		return
-	}
-	tx.exec("write record", putRecord, n, class(key), tag, c.conceal(tag, key), sealed)
+	tx.change(n, key, append(make([]byte, 0, len(value)), value...))
 	tx.index.add(n, key)
 }
 
@@ -191,7 +191,7 @@ func (r *records) Delete(key []byte) {
 	if !ok {
 		return
 	}
-	r.tx.exec("delete record", deleteRecord, n, class(key), r.tx.store.seals.record.tag(number(n), key))
+	r.tx.change(n, key, nil)
 	r.tx.index.remove(n, key)
 }
 
@@ -241,7 +241,10 @@ func (r *records) names(n uint64, c int) []string {
 	if r.tx.err != nil {
 		return nil
 	}
-	slices.Sort(names)
+	names = r.tx.addRecent(n, c, names)
+	if r.tx.err != nil {
+		return nil
+	}
 	r.tx.index.set(n, c, names)
 	return names
 }

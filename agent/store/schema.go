@@ -54,6 +54,12 @@ CREATE TABLE route (
   sealed BLOB NOT NULL
 ) WITHOUT ROWID;
 `,
+	`
+CREATE TABLE journal (              -- records that are not in their table yet, see journal.go
+  seq    INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used again
+  sealed BLOB NOT NULL
+);
+`,
 }
 
 // migrate runs the migrations that are missing, each in a transaction of its own.
@@ -112,6 +118,10 @@ const (
 	putRoute
 	dropRoute
 	listRoutes
+	putJournal
+	listJournal
+	lastJournal
+	dropJournal
 	numStatements
 )
 
@@ -144,4 +154,8 @@ var queries = [numStatements]string{
 	putRoute:      "INSERT INTO route (tag, sealed) VALUES (?, ?) ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
 	dropRoute:     "DELETE FROM route WHERE tag = ?",
 	listRoutes:    "SELECT tag, sealed FROM route",
+	putJournal:    "INSERT INTO journal (seq, sealed) VALUES (?, ?)",
+	listJournal:   "SELECT seq, sealed FROM journal ORDER BY seq",
+	lastJournal:   "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'",
+	dropJournal:   "DELETE FROM journal",
 }

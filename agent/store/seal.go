@@ -23,7 +23,7 @@ import (
 // How a store is sealed. A random master key is wrapped by a key that comes from the passphrase (Argon2id) or the raw
 // key (HKDF). Every column has two keys of its own, derived from the master key with HKDF-SHA256.
 //
-//   - Content (values, bodies, events, routes) is XChaCha20-Poly1305 with a random nonce. Table, column and row are
+//   - Content (values, bodies, events, routes, entries of the journal) is XChaCha20-Poly1305 with a random nonce. Table, column and row are
 //     associated data, so that content moved to another place does not open.
 //   - Names (owners, record keys, cursors) must be found again, so they are hidden deterministically in the manner of
 //     SIV (RFC 5297): tag = keyed BLAKE2b-192 over context and name; the stored name is XORed with XChaCha20 under
@@ -44,8 +44,8 @@ type column struct {
 
 // seals are the columns of one store.
 type seals struct {
-	owner, record, value, body, event, cursor, route *column
-	all                                              []*column
+	owner, record, value, body, event, cursor, route, journal *column
+	all                                                       []*column
 }
 
 func newSeals(master []byte, random io.Reader) *seals {
@@ -53,6 +53,7 @@ func newSeals(master []byte, random io.Reader) *seals {
 	for place, at := range map[string]**column{
 		"owner.name": &s.owner, "record.name": &s.record, "record.value": &s.value, "body.sealed": &s.body,
 		"event.sealed": &s.event, "cursor.name": &s.cursor, "route.sealed": &s.route,
+		"journal.sealed": &s.journal,
 	} {
 		content := expand(master, nil, "coterie/store/content/1/"+place)
 		aead, err := chacha20poly1305.NewX(content)

@@ -13,7 +13,7 @@
 //
 // Without the key, somebody who has the file sees: how many connections, groups and other owners there are, in which
 // order they were made, how many records each has with the first byte, the length of their keys and the sizes of
-// their values; how many queues, waiting bodies and events there are, and the sizes of these; cursors' positions, the
+// their values; how many transactions changed many records in the last seconds and the sizes of their changes; how many queues, waiting bodies and events there are, and the sizes of these; cursors' positions, the
 // parameters of the key derivation. Two looks at the file at different times show which records changed. Identifiers
 // (connection IDs, group and operation IDs, member keys, relay addresses, queue IDs, cursor names) are not readable,
 // and equal identifiers in two stores do not look alike. The file protects no integrity against a thief who can put
@@ -84,6 +84,9 @@ type Store struct {
 	index      *index           // owned by the writer's transaction
 	owners     map[Owner]uint64 // numbers that are known, owned by the writer's transaction
 	options    Options
+	journal    journal // as committed, owned by the writer's transaction
+	limits     journalLimits
+	journalSeq uint64 // last number used for an entry
 	commits    int
 	open       bool // a write transaction is open
 }
@@ -102,7 +105,7 @@ func Open(o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{unlock: unlock, index: newIndex(), owners: map[Owner]uint64{}, options: o}
+	s := &Store{unlock: unlock, index: newIndex(), owners: map[Owner]uint64{}, limits: usualJournal, options: o}
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -123,6 +126,9 @@ func Open(o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.statements, err = prepare(s.conn); err != nil {
+		return nil, err
+	}
+	if err := s.openJournal(); err != nil {
 		return nil, err
 	}
 	s.read = sql.OpenDB(connector(path, true))
@@ -153,6 +159,7 @@ func private(path string) error {
 // Close ends the store; an open transaction is rolled back. It is safe to call it again.
 func (s *Store) Close() error {
 	var errs []error
+	s.closeJournal()
 	s.reading.Lock()
 	if s.read != nil {
 		errs = append(errs, s.read.Close())

@@ -183,7 +183,11 @@ func TestRecordsAgreeWithTheMemoryTwin(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
+		limits := journalLimits{
+			from: rapid.IntRange(1, 3).Draw(rt, "from"), rows: rapid.IntRange(1, 4).Draw(rt, "rows"), size: rapid.IntRange(20, 400).Draw(rt, "size"),
+		}
+		s.limits = limits
 		committed := &kv.Memory{}
 		twin := committed.Clone()
 		tx, err := s.Begin()
@@ -231,6 +235,29 @@ func TestRecordsAgreeWithTheMemoryTwin(t *testing.T) {
 					compare(v.Records(owner), committed)
 					return nil
 				}); err != nil {
+					rt.Fatal(err)
+				}
+			},
+			"fold": func(rt *rapid.T) { tx.Fold() },
+			"forget": func(rt *rapid.T) {
+				tx.DeleteOwner(owner)
+				*twin = kv.Memory{}
+			},
+			"reopen": func(rt *rapid.T) {
+				tx.Rollback()
+				twin = committed.Clone()
+				if rapid.Bool().Draw(rt, "killed") {
+					s.statements.close() // so that Close leaves the journal
+					s.statements = nil
+				}
+				if err := s.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				if s, err = Open(Options{Path: filepath.Join(dir, "s.db"), Key: testKey}); err != nil {
+					rt.Fatal(err)
+				}
+				s.limits = limits
+				if tx, err = s.Begin(); err != nil {
 					rt.Fatal(err)
 				}
 			},
@@ -390,11 +417,20 @@ func TestFullDiskFailsOneTransaction(t *testing.T) {
 	for i := range 50 {
 		g.Put([]byte(fmt.Sprint("new", i)), make([]byte, 10_000))
 	}
+	tx.AppendEvent(make([]byte, 10_000))
 	if _, ok := g.Get([]byte("old")); ok || tx.Err() == nil {
 		t.Error("a failed transaction goes on:", tx.Err())
 	}
 	if tx.Commit() == nil {
 		t.Fatal("commit on a full disk")
+	}
+	tx = begin(t, s)
+	g = tx.Records(Owner{Group, "g"})
+	for i := range 50 {
+		g.Put([]byte(fmt.Sprint("new", i)), make([]byte, 10_000))
+	}
+	if tx.Commit() == nil {
+		t.Fatal("commit of many records on a full disk")
 	}
 	limit(1 << 30)
 	tx = begin(t, s)

@@ -16,6 +16,8 @@ type Tx struct {
 	owners   map[Owner]uint64 // numbers that a reader looked up
 	made     []Owner          // that this transaction gave a number
 	bodies   bodyUses
+	pending  pending
+	journal  *journal // a reader's, once it needed it
 	writable bool
 	changed  bool // something was written
 	err      error
@@ -129,6 +131,7 @@ func (tx *Tx) Commit() error {
 	}
 	o := &tx.store.options
 	tx.writeBodies()
+	tx.writeRecords()
 	if tx.err == nil && tx.changed && o.BeforeCommit != nil {
 		tx.fail("commit", o.BeforeCommit())
 	}
@@ -143,6 +146,7 @@ func (tx *Tx) Commit() error {
 	tx.done = true
 	tx.store.open = false
 	tx.index.committed()
+	tx.journalCommitted()
 	if !tx.changed {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/internal/keys"
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/queue"
 	"github.com/coterie-im/coterie/queue/client"
 )
@@ -18,6 +19,7 @@ type relay interface {
 	Forget(id queue.ID)
 	Key(ctx context.Context, q client.Queue, sender keys.Public) error
 	SecureSender(ctx context.Context, q client.Queue) error
+	// Send may read body until the session has ended, unless it returns nil.
 	Send(ctx context.Context, q client.Queue, notify bool, body []byte) error
 	Ack(ctx context.Context, q client.Queue, message queue.ID) error
 	Delete(ctx context.Context, q client.Queue) error
@@ -45,10 +47,7 @@ func execute(ctx context.Context, r relay, server queue.Server, op conn.Operatio
 	case conn.SecureSending:
 		err = r.SecureSender(ctx, sender(op.Sender))
 	case conn.Deliver:
-		var body []byte
-		if body, err = op.Body(); err == nil {
-			err = r.Send(ctx, sender(op.Sender), op.Notify, body)
-		}
+		err = deliver(ctx, r, op)
 	case conn.AckQueue:
 		if err = r.Ack(ctx, recipient(op.Recipient), op.Message); errors.Is(err, queue.ErrNoMsg) {
 			err = nil
@@ -64,6 +63,20 @@ func execute(ctx context.Context, r relay, server queue.Server, op conn.Operatio
 		return failure(op, err)
 	}
 	return conn.OperationDone{Op: op.Name()}
+}
+
+// deliver sends a message from a lent buffer. Who got an answer may give it back: nobody reads what was sent on the
+// session that answered. Without an answer it may still be on its way, and is left to the garbage collector.
+func deliver(ctx context.Context, r relay, op conn.Deliver) error {
+	b := scratch.Get()
+	var err error
+	if *b, err = op.AppendBody(*b); err == nil {
+		err = r.Send(ctx, sender(op.Sender), op.Notify, *b)
+	}
+	if err == nil {
+		scratch.Put(b)
+	}
+	return err
 }
 
 func create(ctx context.Context, r relay, server queue.Server, op conn.NewQueue) conn.Input {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"time"
@@ -79,6 +80,8 @@ type Conn struct {
 
 	// SHA-256 of the two records of the state as they were written last; zero: not known.
 	stateKept, progressKept [32]byte
+
+	signer ed25519.PrivateKey // of the queue that was delivered to last; never changed, operations hold it; not stored
 
 	oldestSent time.Time // when the message with the number sentFrom was sent, if known and remembered; not stored
 	wake       time.Time

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 
+	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -126,7 +127,12 @@ type Deliver struct {
 
 // Body encrypts the message: the ratchet's body with the keys that were fixed when it was queued, and the box of the
 // queue. The result has 15,992 or 16,043 bytes and is the same at every call.
-func (d Deliver) Body() ([]byte, error) { return d.sealer.seal() }
+func (d Deliver) Body() ([]byte, error) {
+	return d.AppendBody(make([]byte, 0, envelope.BodyMessage))
+}
+
+// AppendBody appends what Body returns. After an error dst is as it was.
+func (d Deliver) AppendBody(dst []byte) ([]byte, error) { return d.sealer.appendSealed(dst) }
 
 // AckQueue acknowledges a message (ACK). The answer NO_MSG counts as done.
 type AckQueue struct {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/queue"
@@ -58,8 +59,21 @@ func (s *step) operateDelivery(q *sendQueue) {
 		return
 	}
 	s.issue(Op{opSend, q.slot, uint64(m.id)}, &m.retry, func(op Op) Operation {
-		return Deliver{op, q.sender(!m.keyed || m.signed), m.notify, s.sealerOf(q, m)}
+		return Deliver{op, s.deliveredBy(q, !m.keyed || m.signed), m.notify, s.sealerOf(q, m)}
 	})
+}
+
+// deliveredBy is q.sender with one copy of the key for all deliveries, because the first signature of a copy costs more
+// than the others.
+func (c *Conn) deliveredBy(q *sendQueue, signed bool) Sender {
+	to := q.sender(false)
+	if signed {
+		if !bytes.Equal(c.signer, q.key[:]) {
+			c.signer = q.key.private()
+		}
+		to.Key = c.signer
+	}
+	return to
 }
 
 // issue adds an operation unless it is under way or waits for its time.

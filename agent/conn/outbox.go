@@ -6,6 +6,7 @@ import (
 
 	"github.com/coterie-im/coterie/agent/envelope"
 	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 	"github.com/coterie-im/coterie/queue"
 )
@@ -126,7 +127,10 @@ func (s *step) outbox(q *sendQueue) (all []*outgoing) {
 
 // keep stores a message's new retry times.
 func (s *step) keep(q *sendQueue, m *outgoing) {
-	s.env.Tx.Put(outboxName(q.slot, m.id), m.append(nil))
+	b := scratch.Record()
+	defer scratch.PutRecord(b)
+	*b = m.append(*b)
+	s.env.Tx.Put(outboxName(q.slot, m.id), *b)
 }
 
 // drop removes a message from the outbox.
@@ -145,6 +149,14 @@ func (s *step) drop(q *sendQueue, m *outgoing) {
 // plaintext is what a message says: a fixed part, and the client's body, which is stored elsewhere.
 type plaintext struct{ text, body []byte }
 
+// hash is envelope.Hash of both parts together.
+func (p plaintext) hash() [32]byte {
+	b := scratch.Get()
+	defer scratch.Put(b)
+	*b = append(append(*b, p.text...), p.body...)
+	return envelope.Hash(*b)
+}
+
 // enqueue fixes number, header and keys of a message and stores it for delivery. complete makes its plaintext from the
 // number and the hash of the message before it. The error is ratchet.ErrChainExhausted; then nothing has changed.
 func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(number int64, previous []byte) plaintext) (*outgoing, error) {
@@ -158,7 +170,7 @@ func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(numbe
 	p := complete(s.sentID, s.sentHash)
 	m.id, m.number, m.created = s.lastID, s.sentID, s.now
 	m.text, m.keys = p.text, keys.AppendBinary(nil)
-	hash := envelope.Hash(append(append(make([]byte, 0, len(p.text)+len(p.body)), p.text...), p.body...))
+	hash := p.hash()
 	s.sentHash = hash[:]
 	if m.kind == kindClient {
 		m.body = s.env.Bodies.Add(p.body)

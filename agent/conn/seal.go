@@ -32,17 +32,18 @@ type sealer struct {
 // Format hides keys and content from every formatting verb.
 func (sealer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[message]")) }
 
-func (s sealer) seal() ([]byte, error) {
+// appendSealed appends the body; after an error dst is as it was.
+func (s sealer) appendSealed(dst []byte) ([]byte, error) {
 	if s.keys == nil {
-		return s.client.Seal(&s.secret, s.header, s.complete)
+		return s.client.AppendSealed(dst, &s.secret, s.header, s.complete)
 	}
 	inner := scratch.Get()
 	defer scratch.Put(inner)
 	var err error
 	if *inner, err = s.sealRatchet(*inner); err != nil {
-		return nil, err
+		return dst, err
 	}
-	return s.client.Seal(&s.secret, s.header, *inner)
+	return s.client.AppendSealed(dst, &s.secret, s.header, *inner)
 }
 
 // sealRatchet appends the agent envelope around the ratchet message, which is its last part.

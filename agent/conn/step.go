@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coterie-im/coterie/agent/ratchet"
+	"github.com/coterie-im/coterie/internal/scratch"
 )
 
 // step is one input being handled.
@@ -45,8 +46,12 @@ func (s *step) finish() []Effect {
 }
 
 func (s *step) save() {
-	s.put(recordState, s.state.append(nil), &s.stateKept)
-	s.put(recordProgress, s.progress.append(nil), &s.progressKept)
+	b := scratch.Record()
+	defer scratch.PutRecord(b)
+	*b = s.state.append(*b)
+	s.put(recordState, *b, &s.stateKept)
+	*b = s.progress.append((*b)[:0])
+	s.put(recordProgress, *b, &s.progressKept)
 	if s.ratchet != nil {
 		s.ratchet.Save(s.env.Tx, []byte{recordRatchet})
 	}

@@ -60,12 +60,17 @@ func (c Client) Padded() int {
 // Seal boxes the private header and the agent envelope under the queue's secret and returns the complete body of
 // BodyFirst or BodyMessage bytes. c.Box is not used. wire.ErrTooLarge if the envelope does not fit.
 func (c Client) Seal(secret *box.Secret, header PrivateHeader, envelope []byte) ([]byte, error) {
+	return c.AppendSealed(make([]byte, 0, BodyMessage), secret, header, envelope)
+}
+
+// AppendSealed appends what Seal returns. After an error dst is as it was.
+func (c Client) AppendSealed(dst []byte, secret *box.Secret, header PrivateHeader, envelope []byte) ([]byte, error) {
 	content := scratch.Get()
 	defer scratch.Put(content)
 	*content = append(header.Append(*content), envelope...)
-	body, err := box.SealPadded(c.appendHead(make([]byte, 0, BodyMessage)), secret, c.Nonce[:], *content, c.Padded())
+	body, err := box.SealPadded(c.appendHead(dst), secret, c.Nonce[:], *content, c.Padded())
 	if err != nil {
-		return nil, fmt.Errorf("client envelope: %w", err)
+		return dst, fmt.Errorf("client envelope: %w", err)
 	}
 	return body, nil
 }

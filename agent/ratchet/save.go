@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/internal/wire"
 )
 
@@ -34,7 +35,10 @@ func (s *State) Save(tx kv.Tx, prefix []byte) {
 		}
 	}
 	if s.changed { // new skipped keys come with other changes
-		tx.Put(recordName(prefix, coreRecord), k.append(s.appendCore(nil), nil))
+		b := scratch.Record()
+		*b = k.append(s.appendCore(*b), nil)
+		tx.Put(recordName(prefix, coreRecord), *b)
+		scratch.PutRecord(b)
 	}
 	k.removed, k.savedBelow, s.changed = nil, k.nextID, false
 }

@@ -3,6 +3,7 @@ package ratchet
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/coterie-im/coterie/internal/wire"
 )
@@ -120,6 +121,7 @@ const messageKeysFormat = 1
 
 // AppendBinary appends the keys for storage: 296 bytes with a small header, about 2,500 with a large one.
 func (m *MessageKeys) AppendBinary(dst []byte) []byte {
+	dst = slices.Grow(dst, 1+1+2+ADSize+len(m.key)+ivSize+len(m.encHeader))
 	dst = wire.AppendBool(append(dst, messageKeysFormat), m.pq)
 	dst = wire.AppendU16(dst, m.padded)
 	dst = append(append(append(dst, m.ad[:]...), m.key[:]...), m.iv[:]...)

@@ -28,7 +28,7 @@ type journalLimits struct {
 	size int // bytes
 }
 
-var usualJournal = journalLimits{from: 16, rows: 256, size: 8 << 20}
+var usualJournal = journalLimits{from: 16, rows: 512, size: 16 << 20}
 
 // changes are records as they have become, by owner and key; nil: deleted.
 type changes map[uint64]map[string][]byte

@@ -15,6 +15,28 @@ var pool = sync.Pool{New: func() any {
 	return &b
 }}
 
+// RecordSize is the capacity of a new buffer for a stored record in bytes, from Record.
+const RecordSize = 1 << 10
+
+var records = sync.Pool{New: func() any {
+	b := make([]byte, 0, RecordSize)
+	return &b
+}}
+
+// Record is Get for the encoding of a record, which is small and copied by whoever stores it.
+func Record() *[]byte { return records.Get().(*[]byte) }
+
+// PutRecord is Put for a buffer from Record. One that had to grow much is left to the garbage collector.
+func PutRecord(b *[]byte) {
+	all := (*b)[:cap(*b)]
+	clear(all)
+	if len(all) < RecordSize || len(all) > 8*RecordSize {
+		return
+	}
+	*b = all[:0]
+	records.Put(b)
+}
+
 // Get returns an empty buffer. It may be grown; the grown one is what should be given back.
 func Get() *[]byte { return pool.Get().(*[]byte) }
 

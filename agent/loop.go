@@ -22,7 +22,7 @@ const (
 	lazyDelay = 100 * time.Millisecond
 	maxLazy   = maxBatch
 	// batchDelay is the same for results of a fan-out: relays answer many at nearly the same time.
-	batchDelay = 50 * time.Millisecond
+	batchDelay = 20 * time.Millisecond
 
 	// foldAfter is how long the store's journal keeps former values of records, used keys of ratchets among them.
 	foldAfter = 10 * time.Second

@@ -265,7 +265,7 @@ const (
 	ChangeAsking             Change = "asking"              // the group was asked for with a link
 	ChangeAskRefused         Change = "asking refused"      // nothing comes of asking, and of this membership
 	ChangeAskExpired         Change = "asking expired"      // the same: nobody has answered for seven days
-	ChangeAskFailed          Change = "asking failed"       // the same: Reason: no address could be reached
+	ChangeAskFailed          Change = "asking failed"       // the same: Reason: no address could be reached, or the door of who let us in was lost
 	ChangeKnocking           Change = "knocking"            // Member: no way to others, asked for one at its address
 	ChangeLeft               Change = "left"                // the own leave is written
 	ChangeRestored           Change = "restored"            // membership or group is back after its end

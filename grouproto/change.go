@@ -280,6 +280,26 @@ func (s *step) dropAll(p *peer) {
 	s.dropWaiting(p, func(Tag) bool { return true })
 }
 
+// removePeer forgets somebody of whom no operation is known.
+func (s *step) removePeer(p *peer) {
+	s.dropAll(p)
+	var delayed [][]byte
+	s.env.Tx.Scan(record('d', p.key[:]), nil, func(k, _ []byte) bool {
+		delayed = append(delayed, bytes.Clone(k))
+		return true
+	})
+	for _, k := range delayed {
+		s.env.Tx.Delete(k)
+	}
+	s.delayed -= p.delayed
+	for _, kind := range []byte("puq") {
+		s.env.Tx.Delete(record(kind, p.key[:]))
+	}
+	delete(s.peers, p.key)
+	delete(s.peersW, p)
+	s.order = slices.DeleteFunc(slices.Clone(s.order), func(q *peer) bool { return q == p })
+}
+
 func (g *Group) wakeEndings(w *wake) {
 	w.add(g.main.graceEnd)
 	if g.main.status == StatusJoining {

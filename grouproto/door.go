@@ -27,6 +27,7 @@ const (
 )
 
 const (
+	doorRest     = time.Hour      // how long a door of somebody unknown is left alone when there are too many
 	answerExpiry = 24 * time.Hour // of a door that was accepted only to refuse
 	doorLinger   = t1             // how long a door is kept after the pair is connected: the other end may not know yet
 	askLinger    = 2 * t1         // the same for the door that the group was asked for at: its G_NEED comes after T1
@@ -48,10 +49,11 @@ type door struct {
 	address  []byte // to open it again after a restart
 	info     []byte
 	request  string // to accept it again after a restart
+	held     []byte // an invitation that waits for what becomes of another
 	frames   int    // taken so far; not stored
 }
 
-const doorVersion = 1
+const doorVersion = 2 // 1 is without held
 
 func (s *step) putDoor(d *door) {
 	s.doors[d.name] = d
@@ -59,12 +61,14 @@ func (s *step) putDoor(d *door) {
 	b = appendTime(appendTime(append(b, d.cardHash[:]...), d.expiry), d.closeAt)
 	b = appendIDs(appendFlag(appendFlag(b, d.synced), d.open), d.heads)
 	b = wire.AppendStr16(wire.AppendStr16(b, d.address), d.info)
-	s.env.Tx.Put(record('D', []byte(d.name)), wire.AppendStr16(b, []byte(d.request)))
+	b = wire.AppendStr16(wire.AppendStr16(b, []byte(d.request)), d.held)
+	s.env.Tx.Put(record('D', []byte(d.name)), b)
 }
 
 func (g *Group) loadDoor(k, v []byte) error {
 	r := wire.NewReader(v)
-	if len(k) == 0 || r.U8() != doorVersion {
+	version := r.U8()
+	if len(k) == 0 || version == 0 || version > doorVersion {
 		return ErrRecords
 	}
 	d := &door{name: string(k), kind: doorKind(r.U8()), member: readKey(r)}
@@ -72,6 +76,11 @@ func (g *Group) loadDoor(k, v []byte) error {
 	d.cardHash, d.expiry, d.closeAt = read32(r), readTime(r), readTime(r)
 	d.synced, d.open, d.heads = readFlag(r), readFlag(r), readIDs(r, mostPeerHeads)
 	d.address, d.info, d.request = bytes.Clone(r.Str16()), bytes.Clone(r.Str16()), string(r.Str16())
+	if version >= 2 {
+		if held := r.Str16(); len(held) > 0 {
+			d.held = bytes.Clone(held)
+		}
+	}
 	if r.Done() != nil || d.kind < doorAsk || d.kind > doorAnswer {
 		return ErrRecords
 	}
@@ -123,8 +132,49 @@ func (s *step) refuseDoor(request string) {
 	s.do(RefuseDoor{Address: s.link.address, Request: request})
 }
 
-// mayAccept tells whether there is room for another door.
-func (g *Group) mayAccept() bool { return g.doorsOf(doorGuest, doorMember, doorAnswer) < MaxDoors }
+// mayAccept tells whether there is room for another door of a kind, and makes some where that costs least: strangers who
+// ask, and leave doors behind that nobody uses, keep out neither other strangers for long nor members who knock.
+func (s *step) mayAccept(kind doorKind) bool {
+	if kind == doorMember {
+		if s.doorsOf(doorMember) < MaxDoors {
+			return true
+		}
+		// Whose add has not turned out to be good in all that time need not be a member.
+		return s.evict(func(d *door) bool {
+			return d.kind == doorMember && !d.synced && s.due(d.expiry.Add(doorRest-DoorExpiry))
+		})
+	}
+	return s.doorsOf(doorGuest, doorAnswer) < MaxDoors ||
+		s.evict(func(d *door) bool { return d.kind == doorAnswer }) ||
+		s.evict(func(d *door) bool {
+			i := s.invites[d.token]
+			return d.kind == doorGuest && (i == nil || i.state == invitePending) && s.due(d.expiry.Add(doorRest-DoorExpiry))
+		})
+}
+
+// evict closes the oldest door of some; false if there is none.
+func (s *step) evict(some func(*door) bool) bool {
+	var oldest *door
+	for _, d := range s.sortedDoors() {
+		if some(d) && (oldest == nil || d.expiry.Before(oldest.expiry)) {
+			oldest = d
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s.closeDoor(oldest)
+	s.guestLost(oldest)
+	return true
+}
+
+// guestLost ends the invitation that went over a door.
+func (s *step) guestLost(d *door) {
+	if i := s.invites[d.token]; d.kind == doorGuest && i != nil && i.state == invitePending {
+		s.forgetInvite(d.token, i)
+		s.notice(InvitationAnswered{Token: d.token, Contact: d.name, Answer: Expired})
+	}
+}
 
 // sendDoor sends a frame of a door that is not part of an invitation.
 func (s *step) sendDoor(d *door, f frame) {
@@ -215,15 +265,15 @@ func (s *step) doorFailed(in DoorFailed) {
 	if d == nil {
 		return
 	}
+	contact := s.main.contact == d.name
 	s.closeDoor(d)
-	switch d.kind {
-	case doorAsk:
+	switch {
+	case d.kind == doorAsk && contact:
+		s.inviterLost()
+	case d.kind == doorAsk:
 		s.askedInVain(in.Reason)
-	case doorGuest:
-		if i := s.invites[d.token]; i != nil && i.state == invitePending {
-			s.forgetInvite(d.token, i)
-			s.notice(InvitationAnswered{Token: d.token, Contact: d.name, Answer: Expired})
-		}
+	default:
+		s.guestLost(d)
 	}
 }
 
@@ -231,6 +281,11 @@ func (s *step) doorFailed(in DoorFailed) {
 func (s *step) doorFrame(in DoorFrame) {
 	d := s.doors[in.Door]
 	if d == nil || d.kind == doorAnswer {
+		return
+	}
+	if d.frames++; d.frames > mostOnDoor {
+		s.warnAboutDoors()
+		s.doorFailed(DoorFailed{Door: d.name, Reason: ReasonLimit})
 		return
 	}
 	x, err := decodeFrame(in.Frame)
@@ -243,11 +298,6 @@ func (s *step) doorFrame(in DoorFrame) {
 		return
 	}
 	s.bad.extra += x.extra
-	if d.frames++; d.frames > mostOnDoor {
-		s.warnAboutDoors()
-		s.closeDoor(d)
-		return
-	}
 	var taken bool
 	switch d.kind {
 	case doorAsk:
@@ -282,10 +332,11 @@ func (s *step) offerAtDoor(d *door, p *peer) {
 
 // doorTimers closes doors that are not needed any more, and ends requests and asking that have become too old.
 func (s *step) doorTimers() {
-	if len(s.doors)+len(s.requests) == 0 && s.link.address == "" && s.main.status != StatusAsking {
+	if len(s.doors)+len(s.requests) == 0 && s.link.address == "" && s.link.joinBy.IsZero() && s.main.status != StatusAsking {
 		return
 	}
 	s.addressTimers()
+	s.joinTimers()
 	for _, d := range s.sortedDoors() {
 		s.doorTimer(d)
 	}
@@ -363,6 +414,7 @@ func (g *Group) wakeDoors(w *wake) {
 		w.add(g.main.expiry)
 	}
 	w.add(g.knockDue())
+	w.add(g.otherInviterAt())
 }
 
 // pendingDoors asks again for what has no answer yet.

@@ -115,11 +115,15 @@ func (s *step) knock(p *peer) {
 // knocked is somebody who knocks at the own address. A member, or one whose add was written by somebody known, is let
 // in; one that was removed is shown what removed it. Of all others nothing is kept.
 func (s *step) knocked(name string, f *knockFrame) {
-	if !s.knockGood(f) || !s.knocks.take(s.env.Now, 1, MaxRequestsHour, MaxRequestsHour/3600.0) || !s.mayAccept() {
+	if !s.knockGood(f) || !s.knocks.take(s.env.Now, 1, MaxRequestsHour, MaxRequestsHour/3600.0) {
 		s.refuseDoor(name)
 		return
 	}
 	if gone, ok := s.st.Removed(f.Member); ok {
+		if !s.mayAccept(doorAnswer) {
+			s.refuseDoor(name)
+			return
+		}
 		d := &door{kind: doorAnswer, member: f.Member, request: name}
 		s.acceptDoor(d)
 		s.sendOpsOver(d, s.log.Lacking(gone.Ops, s.known(f.Heads)))
@@ -129,6 +133,10 @@ func (s *step) knocked(name string, f *knockFrame) {
 		if d.kind == doorMember && d.member == f.Member {
 			s.closeDoor(d) // it would not knock again if that one were of use
 		}
+	}
+	if !s.mayAccept(doorMember) {
+		s.refuseDoor(name)
+		return
 	}
 	d := &door{kind: doorMember, member: f.Member, request: name, heads: f.Heads}
 	s.acceptDoor(d)

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/subtle"
 	"slices"
 	"time"
@@ -17,32 +18,37 @@ const (
 	settingAddress  = "address/" // and the member key of who holds it
 )
 
-const linkVersion = 1
+const linkVersion = 2 // 1 is without joinBy
 
-// linkRecord is the own address, and when to knock at those of others.
+// linkRecord is the own address, when to knock at those of others, and how long who let us in may take.
 type linkRecord struct {
 	address   string // name of the contact address; "" if there is none
 	link      []byte // nil until it is made
 	knockAt   time.Time
 	knockWait time.Duration
+	joinBy    time.Time // when another invitation may be taken; zero: not joining by link
 }
 
 func (s *step) putLink() {
-	if s.link.address == "" && s.link.knockAt.IsZero() {
+	if s.link.address == "" && s.link.knockAt.IsZero() && s.link.joinBy.IsZero() {
 		s.env.Tx.Delete(record('L'))
 		return
 	}
 	b := wire.AppendStr16([]byte{linkVersion}, []byte(s.link.address))
 	b = appendDuration(appendTime(wire.AppendStr16(b, s.link.link), s.link.knockAt), s.link.knockWait)
-	s.env.Tx.Put(record('L'), b)
+	s.env.Tx.Put(record('L'), appendTime(b, s.link.joinBy))
 }
 
 func (g *Group) loadLink(k, v []byte) error {
 	r := wire.NewReader(v)
-	if len(k) != 0 || r.U8() != linkVersion {
+	version := r.U8()
+	if len(k) != 0 || version == 0 || version > linkVersion {
 		return ErrRecords
 	}
 	l := linkRecord{address: string(r.Str16()), link: bytes.Clone(r.Str16()), knockAt: readTime(r), knockWait: readDuration(r)}
+	if version >= 2 {
+		l.joinBy = readTime(r)
+	}
 	if r.Done() != nil {
 		return ErrRecords
 	}
@@ -258,7 +264,7 @@ func (s *step) joinAsked(name string, f *reqFrame) {
 		s.refuseDoor(name)
 		return
 	case !s.asked.take(s.env.Now, 1, MaxRequestsHour, MaxRequestsHour/3600.0),
-		!s.mayAccept(),
+		rule != joinApprove && !s.mayAccept(doorGuest),
 		rule == joinApprove && len(s.requests) >= MaxRequests,
 		s.pendingInvites() >= mostInvites:
 		s.refuseDoor(name)
@@ -269,13 +275,19 @@ func (s *step) joinAsked(name string, f *reqFrame) {
 	case rule == joinApprove:
 		s.putRequest(name, &request{s.env.Now.Add(DoorExpiry), f.Text, f.Card})
 		s.notice(JoinRequested{Request: name, Text: f.Text, Card: cardContent(f.Card)})
-	case rule == joinPassword && subtle.ConstantTimeCompare(f.Password, password) != 1:
+	case rule == joinPassword && !samePassword(f.Password, password):
 		s.answerNo(name)
 	default:
 		if _, err := s.letIn(name, f.Card, Invite{Role: s.joinRole()}); err != nil {
 			s.answerNo(name)
 		}
 	}
+}
+
+// samePassword compares in a time that tells neither where two texts differ nor whether they are equally long.
+func samePassword(a, b []byte) bool {
+	x, y := sha256.Sum256(a), sha256.Sum256(b)
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
 // answerNo accepts a request only to refuse it. It says no reason.
@@ -309,7 +321,7 @@ func (s *step) admit(in Admit) (Done, error) {
 	if err := s.mayInvite(Invite{Role: in.Role, Info: in.Info}); err != nil {
 		return Done{}, err
 	}
-	if !s.mayAccept() {
+	if !s.mayAccept(doorGuest) {
 		return Done{}, ErrLimit
 	}
 	s.forgetRequest(in.Request)
@@ -322,7 +334,7 @@ func (s *step) refuseRequest(name string) (Done, error) {
 		return Done{}, ErrUnknown
 	}
 	s.forgetRequest(name)
-	if s.mayAccept() {
+	if s.mayAccept(doorAnswer) {
 		s.answerNo(name)
 	} else {
 		s.refuseDoor(name)
@@ -358,119 +370,4 @@ func (s *step) guestAnswered(d *door, f frame, raw []byte) bool {
 		return false
 	}
 	return true
-}
-
-// AskOptions are what is asked with.
-type AskOptions struct {
-	Group    GroupID
-	Address  []byte // as the group link has it
-	Text     []byte // shown to who decides, at most MaxInfo bytes
-	Password []byte // at most MaxPassword bytes
-	Card     []byte // as in CreateOptions; who decides sees it
-}
-
-// Ask asks for a group at a member's address (GJOIN with a link): a fresh member key and a door. An invitation that comes
-// over it is accepted at once. The records of env.Tx must be empty. ErrTooLarge.
-func Ask(env Env, o AskOptions) (*Group, []Effect, error) {
-	if len(o.Card) > MaxCard-cardSalt {
-		return nil, nil, ErrTooLarge
-	}
-	g := empty()
-	s := &step{Group: g, env: env}
-	g.id = o.Group
-	g.newKey(env, o.Card)
-	g.main.status, g.main.expiry = StatusAsking, env.Now.Add(DoorExpiry)
-	g.putIdentity(env.Tx)
-	if _, err := s.askAt(AskAt{o.Address, o.Text, o.Password}); err != nil {
-		return nil, nil, err
-	}
-	s.notice(Asking{})
-	s.finish()
-	return g, s.out, nil
-}
-
-// askAt opens a door to ask for the group. Asking again at the same address changes nothing.
-func (s *step) askAt(in AskAt) (Done, error) {
-	if s.main.status != StatusAsking {
-		return Done{}, ErrUnknown
-	}
-	if len(in.Text) > MaxInfo || len(in.Password) > MaxPassword {
-		return Done{}, ErrTooLarge
-	}
-	for _, d := range s.doors {
-		if bytes.Equal(d.address, in.Address) {
-			return Done{}, nil
-		}
-	}
-	if len(s.doors) >= MaxAsked {
-		return Done{}, ErrLimit
-	}
-	d := &door{kind: doorAsk, address: bytes.Clone(in.Address)}
-	s.openDoor(d, &reqFrame{Group: s.id, Text: in.Text, Password: in.Password, Card: s.card})
-	return Done{}, nil
-}
-
-// askAnswered takes a frame at a door by which the group was asked for: the first invitation is accepted, further ones are
-// refused.
-func (s *step) askAnswered(d *door, f frame) bool {
-	switch f := f.(type) {
-	case *invFrame:
-		return s.askInvited(d, f)
-	case *rejFrame:
-		if f.Group != s.id {
-			return false
-		}
-		contact := s.main.contact == d.name
-		s.closeDoor(d)
-		if contact && s.main.status == StatusJoining {
-			s.endAsking(ReasonRefused) // the inviter could not add us after all
-			return true
-		}
-		s.askedInVain(ReasonRefused)
-		return true
-	}
-	return false
-}
-
-func (s *step) askInvited(d *door, f *invFrame) bool {
-	switch {
-	case f.Group != s.id || !f.Range.overlaps(ownVersions) || s.due(unix(f.Expiry)) || f.Inviter == s.self:
-		return false
-	case s.main.contact == d.name && s.main.token == f.Token:
-		return true // repeated
-	case s.main.status != StatusAsking:
-		s.sendDoor(d, &rejFrame{Group: s.id, Token: f.Token})
-		if s.main.contact != d.name {
-			s.closeDoor(d)
-		}
-		return true
-	}
-	m := &s.main
-	m.status = StatusJoining
-	m.inviter, m.contact, m.token, m.expiry = f.Inviter, d.name, f.Token, unix(f.Expiry)
-	if latest := s.env.Now.Add(InvitationExpiry); m.expiry.After(latest) {
-		m.expiry = latest
-	}
-	d.member = f.Inviter
-	s.putDoor(d)
-	p := &peer{key: f.Inviter, lastHeard: s.env.Now}
-	s.insert(p)
-	s.touch(p)
-	return true
-}
-
-// askedInVain ends asking when no address is left that could answer.
-func (s *step) askedInVain(why Reason) {
-	if s.main.status == StatusAsking && s.doorsOf(doorAsk) == 0 {
-		s.endAsking(why)
-	}
-}
-
-// endAsking gives up.
-func (s *step) endAsking(why Reason) {
-	s.notice(AskEnded{why})
-	s.gone()
-	for _, d := range s.sortedDoors() {
-		s.closeDoor(d)
-	}
 }

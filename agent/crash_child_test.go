@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -99,10 +100,10 @@ func runChild() error {
 		return err
 	}
 	if err := c.run(ctx); err != nil {
-		return err
+		return fmt.Errorf("%w\n%s", err, describeGroup(a, c.group))
 	}
-	if err := c.share("done", "done"); err != nil {
-		return err
+	if err := c.stay(ctx); err != nil {
+		return fmt.Errorf("%w\n%s", err, describeGroup(a, c.group))
 	}
 	return a.Close(ctx)
 }
@@ -202,6 +203,45 @@ func (c *child) handle(ctx context.Context, e Event) (err error) {
 		return errors.Join(err, c.record.Sync())
 	}
 	return nil
+}
+
+// stay waits until the others are connected with each other, too: it may be the only one that passes their offers on.
+func (c *child) stay(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(filepath.Join(c.folder, "connected")); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the others do not connect: %w", ctx.Err())
+		}
+	}
+}
+
+// describeGroup writes what an agent knows about a group, for who wants to know why a test waits.
+func describeGroup(a *Agent, group GroupID) string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var b strings.Builder
+	info, err := a.Group(ctx, group)
+	fmt.Fprintf(&b, "group %s %v: %d present, %d connected, next %d\n", info.Status, err, info.Present, info.Connected, info.Next)
+	for _, m := range info.Members {
+		fmt.Fprintf(&b, "  %+v\n", m)
+	}
+	history, err := a.GroupHistory(ctx, group, 0, 100)
+	fmt.Fprintf(&b, "%d messages %v\n", len(history), err)
+	for i := range crashMessages {
+		states, err := a.GroupDelivery(ctx, group, uint64(i))
+		fmt.Fprintf(&b, "  %d: %+v %v\n", i, states, err)
+	}
+	all, err := a.Connections(ctx)
+	for _, c := range all {
+		fmt.Fprintf(&b, "  %+v %v\n", c, err)
+	}
+	return b.String()
 }
 
 // repeated forgives what a repeat after a crash is told.

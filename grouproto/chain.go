@@ -32,11 +32,15 @@ type chain struct {
 	inFront knownFront
 }
 
-// absence is a settled range of numbers that are not held and why: one of the reasons of G_NONE.
+// absence is a settled range of numbers that are not held and why: one of the reasons of G_NONE, or saidNotForYou.
 type absence struct {
 	Range Range
 	Why   uint8
 }
+
+// saidNotForYou is the reason of an absence that everybody asked said is not for us, without the author. Whoever is
+// connected with nobody but a liar hears nothing else, so the author is asked when it is connected.
+const saidNotForYou uint8 = 0x82
 
 // missing tells whether nothing is settled about n.
 func (c *chain) missing(n uint64) bool {
@@ -186,18 +190,20 @@ func (c *chain) reopen(n uint64) {
 	c.gaps = slices.Insert(c.gaps, i, Range{n, n})
 }
 
-// lookAgain makes missing what was given up: its author is back.
-func (c *chain) lookAgain() {
+// lookAgain makes missing what is absent for one of these reasons, and tells whether there was anything.
+func (c *chain) lookAgain(why ...uint8) bool {
 	var absent []absence
 	for _, a := range c.absent {
-		if a.Why != noneNotKept {
+		if !slices.Contains(why, a.Why) {
 			absent = append(absent, a)
 			continue
 		}
 		c.gaps = append(c.gaps, a.Range)
 	}
+	found := len(absent) < len(c.absent)
 	c.absent = absent
 	slices.SortFunc(c.gaps, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+	return found
 }
 
 // absentAt returns why a settled number is not held; 0 if nothing is noted about it. Rest is the last number for which
@@ -238,7 +244,7 @@ func (c *chain) receipt() (upTo uint64, missing []Range) {
 	for changed := true; changed && upTo > 0; {
 		changed = false
 		for _, a := range c.absent {
-			if a.Why != noneNotForYou && a.Range.From < upTo && a.Range.To >= upTo-1 {
+			if a.Why != noneNotForYou && a.Why != saidNotForYou && a.Range.From < upTo && a.Range.To >= upTo-1 {
 				upTo, changed = a.Range.From, true
 			}
 		}

@@ -168,8 +168,16 @@ func TestWhatWasGivenUpIsLookedForAgain(t *testing.T) {
 	c.know(20)
 	c.giveUp(Range{4, 15}, noneNotKept)
 	c.giveUp(Range{16, 18}, noneNotForYou)
-	c.lookAgain()
-	if want := []Range{{5, 5}, {10, 15}, {19, 20}}; !slices.Equal(c.gaps, want) {
+	c.giveUp(Range{19, 19}, saidNotForYou)
+	if c, err := decodeChain(c.author, c.encode()); err != nil || !c.lookAgain(noneNotKept) || c.lookAgain(noneNotKept) {
+		t.Error("not looked for once")
+	} else if want := []Range{{5, 5}, {10, 15}, {20, 20}}; !slices.Equal(c.gaps, want) {
+		t.Errorf("gaps %v, want %v", c.gaps, want)
+	}
+	if !c.lookAgain(noneNotKept, saidNotForYou) {
+		t.Error("nothing to look for")
+	}
+	if want := []Range{{5, 5}, {10, 15}, {19, 19}, {20, 20}}; !slices.Equal(c.gaps, want) {
 		t.Errorf("gaps %v, want %v", c.gaps, want)
 	}
 }

@@ -140,7 +140,7 @@ func (s *step) restorePeer(p *peer) {
 
 // lookAgain asks again for what was given up of an author.
 func (s *step) lookAgain(author Key) {
-	s.chain(author).lookAgain()
+	s.chain(author).lookAgain(noneNotKept, saidNotForYou)
 	s.progress(author)
 }
 

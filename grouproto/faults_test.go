@@ -41,15 +41,7 @@ func (f *faults) killed(n *node) bool { return f != nil && n.filter == nil && f.
 // log of a new member ends its join, as one that loses a confirmation ends a connection.
 func (f *faults) members(c *simConn) bool {
 	a, b := c.owner.g, c.peer.owner.g
-	return a != nil && b != nil && a.main.status != StatusJoining && b.main.status != StatusJoining &&
-		a.settled(c.name) && b.settled(c.peer.name)
-}
-
-// settled tells whether no hello is due on a connection after a re-synchronisation: a relay that loses that one ends the
-// connection too, and whoever waits for it cannot tell this from a wrong one.
-func (g *Group) settled(conn string) bool {
-	p := g.conns[conn]
-	return p == nil || p.conn(conn) == nil || p.conn(conn).rebound.fit == fits
+	return a != nil && b != nil && a.main.status != StatusJoining && b.main.status != StatusJoining
 }
 
 func (f *faults) loses(c *simConn) bool   { return f != nil && f.members(c) && f.chance(f.lose) }

@@ -22,6 +22,8 @@ func (h *hostile) told(n *node, e Event) {
 		h.mayBeTold(n, m)
 	case MessageReplaced:
 		h.replaced(n, e.Message)
+	case PairConnected:
+		h.met[n] = append(h.met[n], e.Member)
 	case Warned:
 		h.count[strings.TrimSuffix(h.eventText(Warned{Warning: e.Warning}), " somebody")]++
 		h.justified(n, e)
@@ -277,10 +279,16 @@ func (h *hostile) together(in []*node) []*node {
 // stranded tells why a member may be on its own: nobody who knows it passes anything on, and there is no address of an
 // honest member that it could knock at.
 func (h *hostile) stranded(n *node) string {
+	if h.taken(n) == 0 {
+		return "nobody takes it for a member: its add has no effect"
+	}
 	for _, p := range n.g.present() {
 		if at := h.nodeOf(p.key); at != nil && at.filter == nil && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil {
 			return ""
 		}
+	}
+	if len(h.metWell(n)) == 0 {
+		return "everybody who was ever connected with it misbehaves or is gone"
 	}
 	for _, p := range n.g.present() {
 		if slices.ContainsFunc(p.conns, func(c *pairConn) bool { return c.deaf || c.broken }) && !p.healthy() {
@@ -300,6 +308,26 @@ func (h *hostile) stranded(n *node) string {
 		return "its inviter is gone"
 	}
 	return ""
+}
+
+// taken tells how many others have a member as one, or have not heard of it.
+func (h *hostile) taken(n *node) (k int) {
+	for _, o := range h.honest() {
+		if _, present := o.g.st.Member(n.g.self); o != n && o.g.main.status == StatusMember && (present || !everAdded(o.g, n.g.self)) {
+			k++
+		}
+	}
+	return k
+}
+
+// metWell are the honest members that somebody was ever connected with, as far as they still are members.
+func (h *hostile) metWell(n *node) (out []*node) {
+	for _, o := range h.honest() {
+		if o.g.main.status == StatusMember && slices.Contains(h.met[n], o.g.self) {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func names(nodes []*node) (out []string) {

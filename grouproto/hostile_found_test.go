@@ -183,6 +183,96 @@ func TestMemberThatKnewBeforeUsIsNotSentTheLog(t *testing.T) {
 	}
 }
 
+// Who is connected with nobody but a liar hears that a message is not for it. It asks the author as soon as that one is
+// connected.
+func TestWhatOnlyALiarSaysIsNotForUs(t *testing.T) {
+	s := newSim(t, 309)
+	s.group(3, oplog.Symmetric(), oplog.Setting{Name: "history", Value: []byte("all")})
+	author, liar, other := s.nodes[0], s.nodes[1], s.nodes[2]
+	said := author.send("for everybody")
+	s.run(time.Minute)
+	author.stop()
+	other.stop()
+	liar.filter = func(e Effect) []Effect {
+		m, ok := e.(SendConn)
+		if !ok {
+			return []Effect{e}
+		}
+		frames, _ := splitBody(m.Body)
+		var b bundle
+		for _, f := range frames {
+			if d, err := decodeFrame(f); err == nil && d.tag == TagFwd {
+				f = encodeFrame(&noneFrame{[]noneEntry{{said.Author, Range{0, 0}, noneNotForYou}}})
+			}
+			b.add(f, forSync)
+		}
+		m.Body = b.bytes()
+		return []Effect{m}
+	}
+	guest := s.node("guest")
+	liar.invite(guest)
+	s.until(time.Hour, func() bool {
+		c := guest.g
+		return c != nil && c.chains[said.Author] != nil && c.chains[said.Author].top > 0 && len(c.chains[said.Author].gaps) == 0
+	})
+	if guest.texts[messageName(said)] != "" {
+		t.Fatal("the liar gave the message")
+	}
+	author.start()
+	other.start()
+	s.until(3*time.Hour, func() bool { return s.connected(author, guest) })
+	s.run(time.Minute)
+	if guest.texts[messageName(said)] != "for everybody" {
+		t.Error("the author was not asked")
+	}
+}
+
+// One member alone says that there is an own message that is not here. That costs a new run and no ratchet; when a second
+// one says so the ratchets are made again.
+func TestOneLiarRemakesNoRatchets(t *testing.T) {
+	s := newSim(t, 310)
+	s.group(4, oplog.Symmetric())
+	victim, liar, second := s.nodes[0], s.nodes[1], s.nodes[2]
+	victim.send("something")
+	s.run(time.Minute)
+	resyncs := 0
+	victim.hook = func(_ *node, e Effect) {
+		if _, ok := e.(ResyncConn); ok {
+			resyncs++
+		}
+	}
+	claim := func(from *node, number uint64) {
+		strike(from, victim, &syncFrame{Heads: heads(from), List: []MessageID{{victim.g.self, number, [32]byte{7}}}})
+	}
+	begun := s.now
+	claim(liar, 5)
+	if victim.g.Info().Recovery != RecoveryMessage {
+		t.Fatal("nothing is asked")
+	}
+	s.until(recoverWait-time.Second, func() bool { return victim.g.Info().Recovery == RecoveryNone })
+	if resyncs > 0 {
+		t.Errorf("%d ratchets are made again because of one member", resyncs)
+	}
+	victim.send("a new run")
+	s.run(time.Minute)
+	if waited := s.now.Sub(begun); waited > 2*time.Minute {
+		t.Errorf("it took %v", waited)
+	}
+	s.run(claimEvery)
+	claim(liar, victim.g.main.next+3)
+	claim(liar, victim.g.main.next+4)
+	if resyncs > 0 {
+		t.Error("who says it twice is two")
+	}
+	claim(second, victim.g.main.next+3)
+	if resyncs != 3 {
+		t.Errorf("%d ratchets are made again because of two members", resyncs)
+	}
+	s.run(time.Hour)
+	s.agree(s.nodes...)
+	s.stillWell(s.nodes...)
+}
+
 // A malicious inviter joins the requests that it is to pass on, in the place of those they are for. As soon as the new
 // member knows somebody else, its requests go another way.
 func TestStolenRequestsGoAnotherWay(t *testing.T) {

@@ -184,7 +184,7 @@ func runHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string) 
 func playHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string, count map[string]int) {
 	p := &probe{}
 	h := &hostile{sim: newSim(p, seed), keep: keep, probe: p, prior: map[string]Key{}, count: map[string]int{},
-		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}, apart: map[*node]bool{}}
+		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}, apart: map[*node]bool{}, met: map[*node][]Key{}}
 	h.faults = newFaults(seed)
 	if trace != nil {
 		h.traceTo(trace)
@@ -219,6 +219,7 @@ type hostile struct {
 	stolen   bool            // somebody joined a request that was for somebody else
 	forged   bool            // somebody made copies up
 	apart    map[*node]bool  // cut off from everybody else
+	met      map[*node][]Key // who it was ever connected with
 	swept    bool            // a villain has removed many at once
 	lost     int             // honest members that villains have removed
 	lossless bool

@@ -279,6 +279,7 @@ func (s *step) flows(p *peer, c *pairConn, again bool) {
 		if again {
 			s.postOwnFront(p)
 		}
+		s.askAuthor(p)
 	}
 	s.resume(p)
 	s.newRoute()
@@ -453,6 +454,7 @@ func (g *Group) wakePairs(w *wake) {
 		w.add(p.retryAt)
 		if c := p.mending(); c != nil {
 			w.add(c.rebound.until)
+			w.add(c.rebound.sayAt())
 		}
 		if c := p.offering(); c != nil && c.state == connOffered && !c.routed && g.hasRoute(p) {
 			w.add(c.madeAt.Add(rideTime))

@@ -33,26 +33,40 @@ type rebound struct {
 	begunAt time.Time // when it was last to be made again; zero: never
 	until   time.Time // when it is tried again
 	late    bool      // another connection is wanted meanwhile
+	bound   bool      // it was made again: side and binding are known
 	side    ResyncSide
-	binding Binding // of an unproven one
+	binding Binding
+	saidAt  time.Time // when hello was last said over it
+	said    uint8     // how often
 }
 
+// withBinding marks the record of a connection whose ratchet was made again.
+const withBinding = 0x80
+
 func (r *rebound) append(dst []byte) []byte {
-	dst = appendFlag(appendTime(appendTime(append(dst, byte(r.fit)), r.begunAt), r.until), r.late)
-	if r.fit == unproven {
-		dst = append(append(dst, byte(r.side)), r.binding[:]...)
+	kind := byte(r.fit)
+	if r.bound {
+		kind |= withBinding
+	}
+	dst = appendFlag(appendTime(appendTime(append(dst, kind), r.begunAt), r.until), r.late)
+	if r.bound {
+		dst = append(appendTime(append(append(dst, byte(r.side)), r.binding[:]...), r.saidAt), r.said)
 	}
 	return dst
 }
 
 func readRebound(r *wire.Reader) (b rebound) {
-	b.fit, b.begunAt, b.until, b.late = fit(r.U8()), readTime(r), readTime(r), readFlag(r)
-	switch b.fit {
-	case fits, parted:
-	case unproven:
-		b.side, b.binding = ResyncSide(r.U8()), read32(r)
-	default:
+	kind := r.U8()
+	b.fit, b.bound, b.begunAt, b.until, b.late = fit(kind&^withBinding), kind&withBinding != 0, readTime(r), readTime(r), readFlag(r)
+	if b.fit > unproven {
 		r.Fail("state of a ratchet")
+	}
+	switch {
+	case b.bound:
+		b.side, b.binding = ResyncSide(r.U8()), read32(r)
+		b.saidAt, b.said = readTime(r), r.U8()
+	case b.fit == unproven: // written before the others were kept
+		b.bound, b.side, b.binding = true, ResyncSide(r.U8()), read32(r)
 	}
 	return b
 }
@@ -138,26 +152,59 @@ func (s *step) resynced(p *peer, c *pairConn, in Resynced) {
 		return
 	}
 	b := &c.rebound
-	b.fit, b.side, b.binding = unproven, in.Side, in.Binding
+	b.fit, b.bound, b.side, b.binding, b.said = unproven, true, in.Side, in.Binding, 0
 	if !b.until.After(s.env.Now) {
 		b.until = s.env.Now.Add(mendWait)
 	}
+	s.sayHello(p, c)
+}
+
+// sayHello says hello over a ratchet that was made again.
+func (s *step) sayHello(p *peer, c *pairConn) {
+	b := &c.rebound
+	b.saidAt, b.said = s.env.Now, b.said+1
 	h := s.newHello(p, c)
 	s.main.ref++
 	s.counts.count(forSync)
-	body := wire.AppendStr16(nil, h.sign(s.key, in.Side.hello(), in.Binding))
+	body := wire.AppendStr16(nil, h.sign(s.key, b.side.hello(), b.binding))
 	s.do(SendConn{Conn: c.name, Ref: s.main.ref, Body: body})
 }
 
-// proven checks the first frame over a ratchet that was made again; nothing of the connection is looked at before.
+// Hellos are said again where one may have been lost.
+const (
+	helloEvery = time.Minute // over one ratchet
+	mostHellos = 8           // over one ratchet, with the first
+)
+
+// sayAgain says hello once more: nothing that this end or the other one waits for has come.
+func (s *step) sayAgain(p *peer, c *pairConn) {
+	if b := &c.rebound; b.said < mostHellos && !s.env.Now.Before(b.saidAt.Add(helloEvery)) {
+		s.touch(p)
+		s.sayHello(p, c)
+	}
+}
+
+// isHello tells whether a frame is meant to be a G_HELLO.
+func isHello(frame []byte) bool {
+	r := wire.NewReader(frame)
+	return r.U16() == frameVersion && Tag(r.U8()) == TagHello && r.Err() == nil
+}
+
+// proven checks the first frame over a ratchet that was made again; nothing of the connection is looked at before. What
+// is no hello at all says that the hello was lost: the peer, which takes this one for proven, hears hello again and
+// answers it.
 func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 	b := &c.rebound
-	if len(frames) == 0 || !s.helloGood(p, c, b.side.other().hello(), b.binding, frames[0]) {
+	if len(frames) == 0 || !isHello(frames[0]) {
+		s.sayAgain(p, c)
+		return false
+	}
+	if !s.helloGood(p, c, b.side.other().hello(), b.binding, frames[0]) {
 		p.connected = false
 		s.badHello(p, c)
 		return false
 	}
-	*b = rebound{begunAt: b.begunAt}
+	b.fit, b.until, b.late = fits, time.Time{}, false
 	if c.state != connReady || c.broken || !c.until.IsZero() {
 		return true
 	}
@@ -169,13 +216,35 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 	return true
 }
 
+// helloAgain takes a hello over a ratchet that is proven: the peer has not got ours.
+func (s *step) helloAgain(p *peer, c *pairConn, frame []byte) {
+	if b := &c.rebound; b.bound && s.helloGood(p, c, b.side.other().hello(), b.binding, frame) {
+		s.sayAgain(p, c)
+		return
+	}
+	s.bad.place++
+}
+
+// sayAt is when hello is said for the second time, if nothing has come: both may have been lost. Zero: not by itself.
+func (r *rebound) sayAt() (t time.Time) {
+	if r.fit == unproven && r.said == 1 {
+		t = r.saidAt.Add(helloEvery)
+	}
+	return t
+}
+
 // mendTimers tries again what was not made again in time.
 func (s *step) mendTimers() {
 	for _, p := range s.present() {
-		if c := p.mending(); c != nil && s.due(c.rebound.until) {
+		c := p.mending()
+		switch {
+		case c == nil:
+		case s.due(c.rebound.until):
 			s.touch(p)
 			s.mend(c)
 			s.late(p, c)
+		case s.due(c.rebound.sayAt()):
+			s.sayAgain(p, c)
 		}
 	}
 }

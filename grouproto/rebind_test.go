@@ -241,13 +241,114 @@ func TestNothingBeforeTheHello(t *testing.T) {
 			b.step(Set{Name: "title", Value: []byte("x")})
 			a.step(Message{toB.name, first(a, b, toB, toA, own)})
 			warned := len(eventsOf[Warned](a))
-			if good := name == "good"; good == deleted || good != (warned == 0) || good != (a.g.peers[b.g.self].ready() != nil) {
+			absent := name == "nothing" || name == "half a frame" || name == "an operation"
+			if absent {
+				if deleted || warned > 0 || a.g.peers[b.g.self].ready() != nil {
+					t.Errorf("no hello: deleted %t, warned %d times", deleted, warned)
+				}
+			} else if good := name == "good"; good == deleted || good != (warned == 0) || good != (a.g.peers[b.g.self].ready() != nil) {
 				t.Errorf("deleted %t, warned %d times", deleted, warned)
 			}
 			if len(a.g.log.Heads()) != heads || len(eventsOf[SettingChanged](a)) != 0 {
 				t.Error("it was processed")
 			}
 		})
+	}
+}
+
+// TestHelloIsLost: relays lose a hello behind a new ratchet, at one end or at both. Nobody is warned of, the connection stays,
+// and hello is said again when something else comes, or after a minute; but not for ever.
+func TestHelloIsLost(t *testing.T) {
+	for name, lost := range map[string]int{"of one end": 1, "of both ends": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := newSim(t, 11)
+			s.group(2, oplog.Symmetric())
+			a, b := s.nodes[0], s.nodes[1]
+			before, half := s.pairOf(a, b)
+			hellos := 0
+			s.loses = func(_, _ *node, what any) bool {
+				e, ok := what.(SendConn)
+				if !ok {
+					return false
+				}
+				frames, _ := splitBody(e.Body)
+				if len(frames) == 0 || !isHello(frames[0]) {
+					return false
+				}
+				hellos++
+				return hellos <= lost
+			}
+			half.part()
+			a.send("cannot be opened")
+			s.run(2 * time.Minute)
+			a.send("behind the hello")
+			b.send("the same")
+			s.run(2 * time.Minute)
+			if hellos <= lost || hellos > 2*lost+2 {
+				t.Errorf("hello was said %d times", hellos)
+			}
+			if after, _ := s.pairOf(a, b); after.name != before.name {
+				t.Error("another connection")
+			}
+			for _, n := range s.nodes {
+				if w := eventsOf[Warned](n); len(w) > 0 {
+					t.Errorf("%s was warned %v", n.name, w)
+				}
+			}
+			said := hellos
+			s.run(8 * time.Hour)
+			if hellos != said {
+				t.Errorf("hello was said %d times more", hellos-said)
+			}
+			s.agree(s.nodes...)
+			s.sameMessages(s.nodes, nil)
+		})
+	}
+}
+
+// TestHelloIsNotSaidForEver: whoever says hello again and again, or something else in its place, is answered a few times.
+func TestHelloIsNotSaidForEver(t *testing.T) {
+	s := newSim(t, 12)
+	s.group(2, oplog.Symmetric())
+	a, b := s.nodes[0], s.nodes[1]
+	toB, _ := s.pairOf(a, b)
+	said := 0
+	a.hook = func(_ *node, e Effect) {
+		if m, ok := e.(SendConn); ok {
+			if frames, _ := splitBody(m.Body); isHello(frames[0]) {
+				said++
+			}
+		}
+	}
+	b.stop()
+	a.step(Resynced{toB.name, Binding{1}, SideSending})
+	for range 50 {
+		a.step(Message{toB.name, []byte{0, 3, 0, 1, byte(TagSync)}})
+		s.run(time.Minute)
+		a.load()
+	}
+	if said != mostHellos {
+		t.Errorf("hello was said %d times", said)
+	}
+	if w := eventsOf[Warned](a); len(w) > 0 {
+		t.Errorf("warned %v", w)
+	}
+}
+
+// TestOldReboundRecord reads what was written before the binding of a proven ratchet was kept.
+func TestOldReboundRecord(t *testing.T) {
+	at := time.UnixMilli(1_750_000_000_000)
+	old := appendFlag(appendTime(appendTime([]byte{byte(unproven)}, at), at.Add(mendWait)), true)
+	old = append(append(old, byte(SideSending)), make([]byte, 32)...)
+	r := wire.NewReader(old)
+	b := readRebound(r)
+	if r.Done() != nil || b.fit != unproven || !b.bound || b.side != SideSending || !b.late || !b.begunAt.Equal(at) {
+		t.Errorf("%+v, %v", b, r.Err())
+	}
+	b.fit, b.saidAt, b.said = fits, at, 3
+	r = wire.NewReader(b.append(nil))
+	if c := readRebound(r); r.Done() != nil || c != b {
+		t.Errorf("%+v, want %+v", c, b)
 	}
 }
 

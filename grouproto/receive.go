@@ -43,6 +43,10 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 		s.resume(p)
 	}
 	for _, f := range frames {
+		if isHello(f) {
+			s.helloAgain(p, c, f)
+			continue
+		}
 		s.frame(p, f)
 	}
 }

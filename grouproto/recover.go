@@ -78,7 +78,13 @@ func (s *step) beginRecovery(why Recovery) {
 	s.wide = true
 	s.main.recovery, s.main.asked, s.main.askedUntil = why, nil, time.Time{}
 	s.notice(Recovering{why})
-	// An old ratchet would encrypt with keys that were used before: nothing is sent until it is made again.
+	if why != RecoveryMessage {
+		s.remakeRatchets()
+	}
+}
+
+// remakeRatchets makes the ratchets of all pairs again: old ones would encrypt with keys that were used before.
+func (s *step) remakeRatchets() {
 	for _, p := range s.present() {
 		if c := p.ready(); c != nil && !s.env.Now.Before(c.rebound.begunAt.Add(mendWait)) {
 			s.touch(p)
@@ -87,18 +93,43 @@ func (s *step) beginRecovery(why Recovery) {
 	}
 }
 
-// claimed is what a member says about own messages that are not here: nobody can prove it, so it makes a member recover
-// once a day at most. It tells whether the member recovers now.
-func (s *step) claimed() bool {
-	if s.main.recovering() {
-		return true
-	}
-	if s.main.status != StatusMember || s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
+// claimed is what a member says about own messages that are not here. Nobody can prove it, so it makes a member recover
+// once a day at most, and what one member says and nobody else does costs no more than a new run: the ratchets stay. It
+// tells whether the member recovers now.
+func (s *step) claimed(via Key) bool {
+	if s.main.status != StatusMember {
 		return false
 	}
-	s.main.claimAt = s.env.Now
-	s.beginRecovery(RecoveryMessage)
+	if !s.main.recovering() {
+		if s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
+			return false
+		}
+		s.main.claimAt = s.env.Now
+		s.beginRecovery(RecoveryMessage)
+	}
+	if s.doubt(via); s.main.recovery == RecoveryMessage && s.believed() {
+		s.remakeRatchets()
+	}
 	return true
+}
+
+// doubt notes that a member has an own message that is not here, or another one.
+func (s *step) doubt(via Key) {
+	if s.doubts == nil {
+		s.doubts = map[Key]bool{}
+	}
+	s.doubts[via] = true
+}
+
+// believed tells whether two members doubt, or the only one that is connected.
+func (s *step) believed() bool {
+	connected := 0
+	for _, p := range s.present() {
+		if p.ready() != nil {
+			connected++
+		}
+	}
+	return len(s.doubts) >= max(1, min(2, connected))
 }
 
 // plausible tells whether an own number can be one that was written after the backup: in the same run, or in one that
@@ -128,18 +159,15 @@ func (s *step) ownNamed(via Key, id MessageID) {
 			s.warn(WarnDisputed, via)
 		case n >= s.main.run:
 			// Written after the backup, and then again? One who lies, or keeps what a liar said, is not enough.
-			if s.doubts == nil {
-				s.doubts = map[Key]bool{}
-			}
-			if s.doubts[via] = true; len(s.doubts) >= min(2, len(s.present())) {
-				s.claimed()
+			if s.doubt(via); len(s.doubts) >= min(2, len(s.present())) {
+				s.claimed(via)
 			}
 		}
 		return
 	}
 	c := s.chain(s.self)
 	if n >= s.main.next {
-		if s.claimed() {
+		if s.claimed(via) {
 			c.know(n)
 			s.gapSeen(s.self)
 		}
@@ -187,7 +215,8 @@ func (s *step) recoverStep() {
 	}
 	need := s.askWhatIsMissing()
 	c := s.chains[s.self]
-	complete := len(s.wantOps) == 0 && (c == nil || len(c.gaps) == 0)
+	complete := len(s.wantOps) == 0 && (c == nil || len(c.gaps) == 0) ||
+		m.recovery == RecoveryMessage && len(s.doubts) > 0 && !s.believed() // what one made up nobody can give
 	if need == 0 || m.answers() >= need && complete || m.answers() > 0 && s.due(m.askedUntil) {
 		s.recovered()
 	}

@@ -173,8 +173,11 @@ func (s *step) roundOver(author Key, a *ask, c *chain) {
 	_, askedAuthor := a.asked[author]
 	if none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended()) {
 		why := noneNotKept
-		if notForYou {
+		switch {
+		case notForYou && askedAuthor:
 			why = noneNotForYou
+		case notForYou:
+			why = saidNotForYou
 		}
 		s.chain(author)
 		for _, r := range a.want {
@@ -192,6 +195,14 @@ func (s *step) roundOver(author Key, a *ask, c *chain) {
 	a.wait = min(max(t1, 2*a.wait), t1Most)
 	a.at, a.want = s.env.Now.Add(a.wait), nil
 	clear(a.asked)
+}
+
+// askAuthor asks an author that is connected for what only others have said is not for us.
+func (s *step) askAuthor(p *peer) {
+	if c := s.chains[p.key]; c != nil && !p.ended() && c.lookAgain(saidNotForYou) {
+		s.chain(p.key)
+		s.gapSeen(p.key)
+	}
 }
 
 func (g *Group) wakeAsks(w *wake) {

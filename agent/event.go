@@ -170,6 +170,12 @@ type (
 	GroupMessageConfirmed struct {
 		Message MessageID `json:"message"`
 	}
+	// GroupMessageRefuted (GMSGFALSE): a message that was vouched for is not what its
+	// author wrote, as the author itself says. What it wrote follows as a GMSG that
+	// replaces it, if it is for this member and anybody has it.
+	GroupMessageRefuted struct {
+		Message MessageID `json:"message"`
+	}
 	// GroupOwnMessage (GMSGOWN): a message of oneself that others had and the own store, restored from a backup, had not.
 	GroupOwnMessage struct {
 		MessageRecord
@@ -318,7 +324,8 @@ var eventTypes = func() map[string]reflect.Type {
 	for _, e := range []EventData{
 		&LinkReady{}, &Confirmation{}, &Request{}, &Joined{}, &PeerInfo{}, &Connected{}, &Message{}, &Sent{}, &SendFailed{},
 		&SendDelayed{}, &Received{}, &ResyncChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
-		&GroupInvitation{}, &GroupRequest{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupOwnMessage{},
+		&GroupInvitation{}, &GroupRequest{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupMessageRefuted{},
+		&GroupOwnMessage{},
 		&GroupSent{}, &GroupReceived{}, &GroupSendFailed{}, &MemberLeft{}, &MemberRemoved{}, &Removed{}, &GroupEmpty{},
 		&GroupDeleted{}, &GroupChanged{}, &GroupWarning{}, &GroupSynced{},
 		&DirectRequest{}, &DirectReady{}, &DirectEnded{},

@@ -73,6 +73,9 @@ func (*GroupMessage) Type() string { return "GMSG" }
 func (*GroupMessageConfirmed) Type() string { return "GMSGOK" }
 
 // Type implements EventData.
+func (*GroupMessageRefuted) Type() string { return "GMSGFALSE" }
+
+// Type implements EventData.
 func (*GroupOwnMessage) Type() string { return "GMSGOWN" }
 
 // Type implements EventData.

@@ -94,6 +94,8 @@ func groupEvent(event grouproto.Event) EventData {
 		return &GroupChanged{Change: ChangeRecovered}
 	case grouproto.MessageConfirmed:
 		return &GroupMessageConfirmed{Message: messageID(ev.ID)}
+	case grouproto.MessageRefuted:
+		return &GroupMessageRefuted{Message: messageID(ev.ID)}
 	case grouproto.MessageSent:
 		return &GroupSent{Member: memberID(ev.Member), UpTo: ev.UpTo}
 	case grouproto.MessageDelivered:

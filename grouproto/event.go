@@ -47,6 +47,9 @@ type (
 	MessageReceived struct{ Message StoredMessage }
 	// MessageConfirmed says that a message that was vouched for is what its author wrote.
 	MessageConfirmed struct{ ID MessageID }
+	// MessageRefuted says that a message that was vouched for is not what its author wrote, by the author's own word. What
+	// it wrote follows in MessageReplaced, if it is for this member and anybody has it. GMSGFALSE.
+	MessageRefuted struct{ ID MessageID }
 	// MessageReplaced says that a message that was vouched for is not what its author wrote; Message is. GMSG.
 	MessageReplaced struct{ Message StoredMessage }
 	// MessageSent says that all own messages up to UpTo, excluding it, are on their way to Member. GSENT.
@@ -202,6 +205,7 @@ func (OffersForwarded) event()    {}
 func (MemberConnected) event()    {}
 func (MessageReceived) event()    {}
 func (MessageConfirmed) event()   {}
+func (MessageRefuted) event()     {}
 func (MessageReplaced) event()    {}
 func (MessageSent) event()        {}
 func (MessageDelivered) event()   {}

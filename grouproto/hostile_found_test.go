@@ -110,6 +110,46 @@ func TestAuthorCorrectsAFalseCopyOfHistory(t *testing.T) {
 	}
 }
 
+// The same, when what the author wrote is not for the new member any more: it is told that the copy is false.
+func TestFalseCopyIsRefuted(t *testing.T) {
+	s := newSim(t, 311)
+	s.group(3, oplog.Symmetric(), oplog.Setting{Name: "history", Value: []byte("1")})
+	author, liar := s.nodes[0], s.nodes[1]
+	real := author.send("I agree")
+	s.run(time.Minute)
+	k, _ := loadKept(liar.tx, 'm', author.g.self, 0)
+	k.message.Body = []byte("I disagree")
+	k.id.Hash = k.message.hash(liar.g.id, author.g.self)
+	(&step{Group: liar.g, env: liar.env(liar.tx)}).putKept('m', k)
+	s.cutOff(author)
+	author.send("I also say this")
+	author.stop()
+	s.nodes[2].stop()
+	guest := s.node("guest")
+	liar.invite(guest)
+	s.until(time.Hour, func() bool { return len(guest.texts) > 0 })
+	if guest.texts[messageName(real)] != "I disagree" {
+		t.Fatal("the guest was given something else")
+	}
+	liar.stop()
+	s.restore(author)
+	author.start()
+	s.nodes[2].start()
+	liar.start()
+	s.until(2*time.Hour, func() bool { return s.connected(author, s.nodes[2], guest) })
+	s.run(7 * time.Hour)
+	if got, ok := guest.texts[messageName(real)]; ok {
+		t.Errorf("%q stays", got)
+	}
+	if refuted := eventsOf[MessageRefuted](guest); len(refuted) != 1 || refuted[0].ID != k.id {
+		t.Errorf("refuted %v", refuted)
+	}
+	if _, err := guest.g.Message(guest.tx, real.Author, real.Number); err == nil {
+		t.Error("the false copy is in the history")
+	}
+	s.agree(author, s.nodes[2], guest)
+}
+
 // A member was out when somebody joined, and comes back: its messages are part of the history.
 func TestHistoryOfAMemberThatComesBack(t *testing.T) {
 	s := newSim(t, 305)

@@ -178,10 +178,14 @@ const (
 
 // sayAgain says hello once more: nothing that this end or the other one waits for has come.
 func (s *step) sayAgain(p *peer, c *pairConn) {
-	if b := &c.rebound; b.said < mostHellos && !s.env.Now.Before(b.saidAt.Add(helloEvery)) {
+	if c.rebound.maySay(s.env.Now) {
 		s.touch(p)
 		s.sayHello(p, c)
 	}
+}
+
+func (r *rebound) maySay(now time.Time) bool {
+	return r.bound && r.said < mostHellos && !now.Before(r.saidAt.Add(helloEvery))
 }
 
 // isHello tells whether a frame is meant to be a G_HELLO.
@@ -218,11 +222,13 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 
 // helloAgain takes a hello over a ratchet that is proven: the peer has not got ours.
 func (s *step) helloAgain(p *peer, c *pairConn, frame []byte) {
-	if b := &c.rebound; b.bound && s.helloGood(p, c, b.side.other().hello(), b.binding, frame) {
-		s.sayAgain(p, c)
+	b := &c.rebound
+	if !b.maySay(s.env.Now) || !p.frames.take(s.env.Now, 1, peerBurst, peerRate) ||
+		!s.helloGood(p, c, b.side.other().hello(), b.binding, frame) {
+		s.bad.place++
 		return
 	}
-	s.bad.place++
+	s.sayAgain(p, c)
 }
 
 // sayAt is when hello is said for the second time, if nothing has come: both may have been lost. Zero: not by itself.

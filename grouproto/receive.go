@@ -353,6 +353,7 @@ func (s *step) fix(author Key, number uint64, hash [32]byte) {
 			s.warn(WarnDisputed, held.via)
 			s.putKept('v', held)
 			s.env.Tx.Delete(messageKey('m', author, number))
+			s.notice(MessageRefuted{held.id})
 			c.reopen(number)
 			c.fix(number, hash)
 			s.gapSeen(author)

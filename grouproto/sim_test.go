@@ -486,6 +486,13 @@ func (n *node) event(e Event) {
 		}
 		n.texts[k] = string(m.Message.Body)
 	}
+	if m, ok := e.(MessageRefuted); ok {
+		k := fmt.Sprintf("%s/%d", m.ID.Author.Text(), m.ID.Number)
+		if n.got[k] == 0 {
+			n.sim.t.Errorf("%s was told that a message is false that it was not told", n.name)
+		}
+		delete(n.texts, k)
+	}
 	if m, ok := e.(MessageReplaced); ok {
 		n.texts[fmt.Sprintf("%s/%d", m.Message.ID.Author.Text(), m.Message.ID.Number)] = string(m.Message.Body)
 	}

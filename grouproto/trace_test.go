@@ -104,6 +104,8 @@ func (s *sim) eventText(e Event) string {
 		return fmt.Sprintf("message %s by %s, vouched %v: %.40q", s.messageText(m.ID), s.nameOf(m.Via), m.Vouched, m.Body)
 	case MessageReplaced:
 		return fmt.Sprintf("message %s is really %.40q", s.messageText(e.Message.ID), e.Message.Body)
+	case MessageRefuted:
+		return fmt.Sprintf("message %s is false", s.messageText(e.ID))
 	case MessageConfirmed:
 		return fmt.Sprintf("message %s confirmed", s.messageText(e.ID))
 	case MemberAdded:

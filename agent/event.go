@@ -116,7 +116,8 @@ type (
 	// Ended (END): another program with the same queue took over; nothing comes in here any more.
 	Ended struct{}
 	// Failed (ERR): something went wrong; Fault says whose fault it is: "peer", "agent", or "over" when the connection
-	// cannot be made or used any more.
+	// cannot be made or used any more. Of a group: a relay does not answer while its link is made or it is asked for; the
+	// agent goes on trying.
 	Failed struct {
 		Code   string `json:"code"`
 		Fault  string `json:"fault"`

@@ -62,8 +62,11 @@ func (t *turn) fork(of GroupID, o ForkOptions) (Fork, error) {
 		return Fork{}, err
 	}
 	info := old.core.Info()
-	if info.Status == grouproto.StatusJoining {
+	switch {
+	case info.Status == grouproto.StatusJoining || info.Status == grouproto.StatusAsking:
 		return Fork{}, grouproto.ErrJoining
+	case info.Ops == 0: // it never came to more than asking
+		return Fork{}, grouproto.ErrNotMember
 	}
 	members := old.core.Members(t.groupEnv(of).Tx)
 	chosen, err := choose(members, info.Self, o)

@@ -288,6 +288,8 @@ func (t *turn) groupDoorEvent(e *connEntry, event conn.Event) {
 		t.later(func() { t.ackGroupConn(e.id, ev.ID) })
 	case conn.Receipts:
 		t.later(func() { t.ackGroupConn(e.id, ev.ID) })
+	case conn.Waiting:
+		t.doorWaits(e, ev.Err)
 	case conn.SendFailed:
 		t.doorFailed(e.meta.Group, name, reasonOf(ev.Err))
 	case conn.ResyncChanged:
@@ -302,5 +304,18 @@ func (t *turn) groupDoorEvent(e *connEntry, event conn.Event) {
 		t.setState(e, stateFailed)
 		t.answerLink(e.id, linkResult{err: ev.Err})
 		t.doorFailed(e.meta.Group, name, reasonOf(ev.Err))
+	}
+}
+
+// doorWaits tells the client that a relay does not answer: its own, which the address is to be at, or that of a member whom
+// it asks. About relays that strangers choose it is told nothing.
+func (t *turn) doorWaits(e *connEntry, why *conn.Error) {
+	g, err := t.groupEntry(e.meta.Group)
+	if err != nil {
+		return
+	}
+	switch status := g.core.Info().Status; {
+	case e.meta.Kind == KindAddress, status == grouproto.StatusAsking, status == grouproto.StatusJoining:
+		t.report(g.id.Entity(), failed(why))
 	}
 }

@@ -253,7 +253,8 @@ type GroupInfo struct {
 	Next      uint64            `json:"next"` // number of the own next message
 	Inviter   MemberID          `json:"inviter,omitempty"`
 	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation, ratchet, ratchets
-	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed to change the group
+	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed, for operations up to policy.version or for those unjudged
+	Unjudged  int               `json:"unjudged,omitempty"` // operations that are kept and passed on and that this version cannot judge
 	Limits    map[string]uint64 `json:"limits,omitempty"`   // how often each limit was met since the group was loaded
 	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group
 	Requests  []RequestInfo     `json:"requests,omitempty"` // only from Group: they wait at the address of GroupLink

@@ -101,6 +101,7 @@ func groupInfo(g *groupEntry) GroupInfo {
 		Inviter:   memberID(i.Inviter),
 		Recovery:  i.Recovery.String(),
 		Upgrade:   i.Upgrade,
+		Unjudged:  i.Unjudged,
 		Limits:    g.core.Hits(),
 	}
 	for _, s := range i.Settings {

@@ -13,6 +13,11 @@ import (
 func (s *step) changed(admitted []*oplog.Op) {
 	old, now := s.st, s.log.State()
 	s.st, s.digestKept = now, knownDigest{}
+	if s.log.MustUpgrade() {
+		s.warnUpgrade()
+	} else {
+		s.main.upgrade = false
+	}
 	s.sizeLimits(old, now)
 	if s.main.status == StatusJoining {
 		s.tryJoin()
@@ -216,9 +221,6 @@ func (g *Group) alive() bool { return g.main.status == StatusMember || g.main.st
 func (s *step) settingChanges(old, now *oplog.State) {
 	if old.Policy() != now.Policy() {
 		s.notice(PolicyChanged{now.Policy()})
-		if s.writableNot() {
-			s.warnUpgrade()
-		}
 	}
 	names := map[string]bool{}
 	for _, n := range append(old.Settings(), now.Settings()...) {
@@ -232,12 +234,6 @@ func (s *step) settingChanges(old, now *oplog.State) {
 			s.notice(SettingChanged{n, b})
 		}
 	}
-}
-
-// writableNot tells whether the policy asks for operations that this program cannot write.
-func (s *step) writableNot() bool {
-	_, err := s.log.Next(s.self, &oplog.Leave{}, s.env.Now.Unix())
-	return err == oplog.ReasonUpgrade
 }
 
 // endings deletes the connections of members, or of oneself, whose grace is over. Joining ends a day after the

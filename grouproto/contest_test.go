@@ -20,7 +20,7 @@ func (n *node) hostile(to *node, a oplog.Action, parents ...OpID) *oplog.Op {
 	op := signedOp(n.sim.t.(*testing.T), n.g, seq, parents, a)
 	st := &step{Group: to.g, env: to.env(to.tx)}
 	if p := to.g.peers[n.g.self]; p != nil {
-		st.addOps(p, []*oplog.Op{op}, 0)
+		st.addOps(p, []*oplog.Op{op})
 	}
 	st.finish()
 	to.perform(st.out)

@@ -33,7 +33,7 @@ func (s *step) send(in Send) (Done, error) {
 	return Done{Message: id}, nil
 }
 
-// ownHeads returns the heads that a message names.
+// ownHeads returns the heads that a message names: of what everybody can judge who can judge what is here.
 func (s *step) ownHeads() []OpID { return s.log.Heads() }
 
 // parents returns the newest messages of others that nothing else implies, newest last.

@@ -199,7 +199,7 @@ func (s *step) forward(to, from *peer, o offer) {
 
 // forwarded takes an offer that somebody passed on to us (G_MEM_INV).
 func (s *step) forwarded(via *peer, f *memInvFrame) {
-	s.addOps(via, f.Ops, f.Unjudged)
+	s.addOps(via, f.Ops)
 	if f.Offer.Responder != s.self {
 		return
 	}

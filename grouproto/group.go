@@ -46,6 +46,8 @@ type Group struct {
 	doors    map[string]*door    // temporary connections, by name
 	requests map[string]*request // at the own address, waiting for the client
 
+	logOptions []oplog.Option // for tests
+
 	// Not stored: lost with the process at no harm.
 	kept    []byte // the main record as last written
 	scratch []byte // where a record is encoded before it is known whether it has changed
@@ -99,8 +101,11 @@ func Create(env Env, o CreateOptions) (*Group, []Effect, error) {
 }
 
 // Load brings a group back from its records. ErrRecords, or an error of package oplog.
-func Load(tx kv.Tx) (*Group, error) {
+func Load(tx kv.Tx) (*Group, error) { return loadWith(tx) }
+
+func loadWith(tx kv.Tx, options ...oplog.Option) (*Group, error) {
 	g := empty()
+	g.logOptions = options
 	if err := g.load(tx); err != nil {
 		return nil, err
 	}
@@ -137,7 +142,7 @@ func (g *Group) Step(env Env, in Input) []Effect {
 	if sent, ok := in.(Sent); ok && s.onlySent(sent) {
 		return s.out
 	}
-	s.wide = !g.narrow(env, in)
+	s.wide = s.judgeKept() || !g.narrow(env, in)
 	s.take(in)
 	if s.wide {
 		s.finish()

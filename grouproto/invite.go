@@ -136,6 +136,8 @@ func (s *step) mayInvite(in Invite) error {
 		return ErrTooLarge
 	case !s.st.Has(s.self, oplog.PermAdd) || in.Role > self.Role:
 		return ErrNotPermitted
+	case s.log.Outdated():
+		return ErrUpgrade
 	case s.st.Len() >= s.limits().MaxMembers:
 		s.hit(LimitMembers)
 		return ErrLimit

@@ -106,7 +106,7 @@ func (s *step) knock(p *peer) {
 	if self, _ := s.st.Member(s.self); s.self != s.log.Creator() {
 		id = self.Added
 	}
-	f := &knockFrame{Group: s.id, Holder: p.key, Member: s.self, Heads: s.log.Heads(), Op: s.log.Op(id)}
+	f := &knockFrame{Group: s.id, Holder: p.key, Member: s.self, Heads: s.log.AllHeads(), Op: s.log.Op(id)}
 	f.sign(s.key)
 	s.openDoor(&door{kind: doorKnock, member: p.key, address: s.publishedBy(p.key)}, f)
 	s.notice(Knocking{p.key})
@@ -140,7 +140,7 @@ func (s *step) knocked(name string, f *knockFrame) {
 	}
 	d := &door{kind: doorMember, member: f.Member, request: name, heads: f.Heads}
 	s.acceptDoor(d)
-	s.opsAtDoor(d, []*oplog.Op{f.Op}, 0)
+	s.opsAtDoor(d, []*oplog.Op{f.Op})
 	s.sendDoor(d, s.newSync(0))
 	s.catchUp(d)
 }
@@ -168,26 +168,24 @@ func (s *step) knows(k Key) bool { return k == s.self || k == s.log.Creator() ||
 
 // known returns those of some heads that are in the log.
 func (s *step) known(heads []OpID) []OpID {
-	return slices.DeleteFunc(slices.Clone(heads), func(id OpID) bool { return s.log.Op(id) == nil })
+	return slices.DeleteFunc(slices.Clone(heads), func(id OpID) bool { return !s.log.Has(id) })
 }
 
 // opsAtDoor admits operations that came over a door.
-func (s *step) opsAtDoor(d *door, ops []*oplog.Op, unjudged int) {
+func (s *step) opsAtDoor(d *door, ops []*oplog.Op) {
 	if p := s.peers[d.member]; p != nil {
-		s.addOps(p, ops, unjudged)
+		s.addOps(p, ops)
 		return
 	}
 	// Its add may be among them.
-	if unjudged > 0 {
-		s.warnUpgrade()
-	}
 	var all oplog.Result
 	for _, op := range ops {
 		res := s.log.Add(s.env.Tx, op, d.member)
 		all.Admitted = append(all.Admitted, res.Admitted...)
+		all.Unjudged = append(all.Unjudged, res.Unjudged...)
 		all.Equivocations = append(all.Equivocations, res.Equivocations...)
 	}
-	if len(all.Admitted) > 0 {
+	if len(all.Admitted)+len(all.Unjudged) > 0 {
 		s.admitted(all, d.member)
 	}
 }
@@ -240,7 +238,7 @@ func (s *step) memberAtDoor(d *door, f frame) bool {
 	}
 	switch f := f.(type) {
 	case *opsFrame:
-		s.opsAtDoor(d, f.Ops, f.Unjudged)
+		s.opsAtDoor(d, f.Ops)
 		if d.kind == doorMember {
 			s.catchUp(d)
 		}

@@ -30,12 +30,13 @@ const (
 	LimitInvitations       // invitations without an answer
 	LimitSize              // something that the client gave was too large
 	LimitKept              // messages that were dropped because there are too many
+	LimitUnjudged          // operations of later versions that cannot be judged here
 	numLimits
 )
 
 var limitNames = [numLimits]string{
 	"", "members", "operations", "parallel", "waiting", "frames", "questions", "copies", "offers", "attempts", "pairs",
-	"held", "direct", "forks", "requests", "invitations", "size", "kept",
+	"held", "direct", "forks", "requests", "invitations", "size", "kept", "unjudged",
 }
 
 // String returns the limit's stable name; empty for none.
@@ -134,6 +135,8 @@ func (s *step) opLimits(p *peer, res oplog.Result) {
 			s.warnLimit(p, LimitParallel)
 		case oplog.ReasonMembers:
 			s.warnLimit(p, LimitMembers)
+		case oplog.ReasonUnjudged:
+			s.warnLimit(p, LimitUnjudged)
 		}
 	}
 	if res.Status == oplog.Refused {

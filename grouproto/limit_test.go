@@ -47,7 +47,7 @@ var limitCases = []limitCase{
 				ops = append(ops, op)
 			}
 			st := &step{Group: b.g, env: b.env(b.tx)}
-			st.addOps(b.g.peers[a.g.self], ops, 0)
+			st.addOps(b.g.peers[a.g.self], ops)
 			st.finish()
 			b.perform(st.out)
 		}
@@ -146,6 +146,21 @@ var limitCases = []limitCase{
 	{LimitSize, false, func(t *testing.T, s *sim, a, b *node) {
 		if err := b.refused(Send{Body: make([]byte, MaxBody+1)}); !errors.Is(err, ErrTooLarge) {
 			t.Error(err)
+		}
+	}},
+	{LimitUnjudged, true, func(t *testing.T, s *sim, a, b *node) {
+		p := oplog.Symmetric()
+		p.OpsVersion = 2
+		a.must(SetPolicy{p})
+		s.run(time.Minute)
+		seq := a.g.log.Op(a.g.log.Heads()[0]).Seq
+		heads := a.g.log.Heads()
+		for i := 0; i <= oplog.MaxUnjudgedOf; i++ {
+			op := laterOp(t, a.g, 2, oplog.Body{Group: a.g.id, Author: a.g.self, Seq: seq + 1, Parents: heads,
+				Time: int64(i) * oplog.SecondsOfHour, Action: &oplog.Leave{}})
+			st := &step{Group: b.g, env: b.env(b.tx)}
+			st.addOps(b.g.peers[a.g.self], []*oplog.Op{op})
+			b.perform(st.out)
 		}
 	}},
 	{LimitKept, false, func(t *testing.T, s *sim, a, b *node) {

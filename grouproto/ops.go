@@ -1,6 +1,7 @@
 package grouproto
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -23,17 +24,17 @@ const (
 )
 
 // addOps admits operations that a peer handed over and does what follows from them.
-func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
-	if unjudged > 0 {
-		s.warnUpgrade()
-	}
+func (s *step) addOps(p *peer, ops []*oplog.Op) {
 	var all oplog.Result
 	for _, op := range ops {
 		if s.log == nil {
 			if op.ID() != s.id {
 				continue
 			}
-			log, err := oplog.New(s.env.Tx, logPrefix, op)
+			log, err := oplog.New(s.env.Tx, logPrefix, op, s.logOptions...)
+			if errors.Is(err, oplog.ErrVersion) {
+				s.warnUpgrade()
+			}
 			if err != nil {
 				continue
 			}
@@ -49,9 +50,10 @@ func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
 		s.opLimits(p, res)
 		all.Admitted = append(all.Admitted, res.Admitted...)
 		all.Equivocations = append(all.Equivocations, res.Equivocations...)
-		if res.Status == oplog.Admitted || res.Status == oplog.AlreadyKnown {
+		if s.log.Has(op.ID()) {
 			s.learn(p, op.ID())
 		}
+		all.Unjudged = append(all.Unjudged, res.Unjudged...)
 		for _, id := range res.Missing {
 			s.wantOp(p, id, s.env.Now)
 		}
@@ -59,7 +61,7 @@ func (s *step) addOps(p *peer, ops []*oplog.Op, unjudged int) {
 	if s.log == nil {
 		return
 	}
-	if len(all.Admitted) > 0 || s.st == nil {
+	if len(all.Admitted)+len(all.Unjudged) > 0 || s.st == nil {
 		s.admitted(all, p.key)
 	}
 }
@@ -71,12 +73,24 @@ func (s *step) admitted(res oplog.Result, from Key) {
 		delete(s.wantOps, op.ID())
 		s.countSweep(op)
 	}
+	for _, op := range res.Unjudged {
+		delete(s.wantOps, op.ID())
+	}
 	for _, e := range res.Equivocations {
 		s.warn(WarnEquivocation, e.Author)
 	}
 	s.learnClaims()
 	s.changed(res.Admitted)
 	s.retryHeld()
+}
+
+// judgeKept decides about operations that an older version of the program could only keep; false if there are none.
+func (s *step) judgeKept() bool {
+	if s.log == nil || !s.log.Ripe() {
+		return false
+	}
+	s.admitted(s.log.Judge(s.env.Tx), s.self)
+	return true
 }
 
 // warnUpgrade says once that the group has operations that this program does not know.
@@ -119,7 +133,7 @@ func (s *step) learn(p *peer, ids ...OpID) {
 		return
 	}
 	for _, id := range ids {
-		if s.log.Op(id) == nil || s.log.Includes(p.knows, id) {
+		if !s.log.Has(id) || s.log.Includes(p.knows, id) {
 			continue
 		}
 		p.knows = slices.DeleteFunc(p.knows, func(k OpID) bool { return s.log.InPast(k, id) })
@@ -148,7 +162,7 @@ func (s *step) learnClaims() {
 	for _, p := range s.everybody() {
 		if len(p.claims) > 0 {
 			s.learn(p, p.claims...)
-			p.claims = slices.DeleteFunc(p.claims, func(id OpID) bool { return s.log.Op(id) != nil })
+			p.claims = slices.DeleteFunc(p.claims, s.log.Has)
 		}
 	}
 }
@@ -187,7 +201,7 @@ func (s *step) askForOps() {
 	asks := map[*peer][]OpID{}
 	for _, id := range sortedKeys(s.wantOps) {
 		w := s.wantOps[id]
-		if s.log.Op(id) != nil {
+		if s.log.Has(id) {
 			delete(s.wantOps, id)
 			continue
 		}

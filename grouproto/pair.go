@@ -172,7 +172,7 @@ func (s *step) offerOf(p *peer, c *pairConn) offer {
 func (s *step) newHello(p *peer, c *pairConn) *hello {
 	h := &hello{Group: s.id, From: s.self, To: p.key, Attempt: c.attempt, Range: ownVersions, Card: s.card}
 	if s.log != nil {
-		h.Heads = s.log.Heads()
+		h.Heads = s.log.AllHeads()
 	}
 	h.Digest = s.digest()
 	c.told = h.Heads
@@ -273,7 +273,7 @@ func (s *step) flows(p *peer, c *pairConn, again bool) {
 		return
 	}
 	if s.log != nil && s.main.status == StatusMember {
-		if !slices.Equal(c.told, s.log.Heads()) {
+		if !slices.Equal(c.told, s.log.AllHeads()) {
 			s.postOps(p, s.log.After(p.knows), 0, forOperations)
 		}
 		if again {

@@ -61,7 +61,8 @@ type GroupInfo struct {
 	NextNumber uint64   // of the own next message
 	Inviter    Key      // zero for the creator
 	Recovery   Recovery // why nothing can be written now; RecoveryNone: it can
-	Upgrade    bool     // the group needs a newer version of this program to be changed
+	Upgrade    bool     // the group is beyond this version of the program: Policy.OpsVersion is higher, or Unjudged not 0
+	Unjudged   int      // operations that are kept and passed on and that this version cannot judge
 }
 
 // MemberInfo is one member (GLS).
@@ -119,6 +120,7 @@ func (g *Group) Info() GroupInfo {
 		return i
 	}
 	i.Members, i.Policy, i.Ops = g.st.Len(), g.st.Policy(), g.log.Len()
+	i.Upgrade, i.Unjudged = g.log.MustUpgrade(), g.log.Unjudged()
 	for _, name := range g.st.Settings() {
 		value, _, _ := g.st.Setting(name)
 		i.Settings = append(i.Settings, oplog.Setting{Name: name, Value: value})

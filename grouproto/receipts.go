@@ -65,7 +65,7 @@ func (s *step) rideReceipt(p *peer) {
 func (s *step) postReceipt(p *peer) {
 	s.touch(p)
 	p.receiptDue, p.receiptLast = time.Time{}, s.env.Now
-	f := &rcvdFrame{Heads: s.log.Heads()}
+	f := &rcvdFrame{Heads: s.log.AllHeads()}
 	if c := s.chains[p.key]; c != nil {
 		f.UpTo, f.Missing = c.receipt()
 	}

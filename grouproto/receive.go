@@ -160,15 +160,15 @@ func (s *step) opsCame(p *peer, f *opsFrame) {
 	}
 	before := 0
 	if s.log != nil {
-		before = s.log.Len()
+		before = s.log.Len() + s.log.Unjudged()
 	}
 	wasMember := s.main.status == StatusMember
-	s.addOps(p, f.Ops, f.Unjudged)
+	s.addOps(p, f.Ops)
 	if s.main.status == StatusJoining && s.log != nil {
 		s.tryJoin()
 	}
 	// The author of an operation that comes as news gets our heads back with the next receipt.
-	if wasMember && s.main.status == StatusMember && s.log.Len() > before && f.Flags&opsLast == 0 &&
+	if wasMember && s.main.status == StatusMember && s.log.Len()+s.log.Unjudged() > before && f.Flags&opsLast == 0 &&
 		slices.ContainsFunc(f.Ops, func(op *oplog.Op) bool { return op.Author == p.key }) {
 		s.receiptWanted(p)
 	}
@@ -399,19 +399,18 @@ func (s *step) again(via Key, held *kept, id MessageID, m *message) {
 	}
 }
 
-// lacksHeads tells whether operations that a message names are not admitted here yet, be they unknown or waiting.
+// lacksHeads tells whether operations that a message names are not here yet, be they unknown or waiting.
 func (s *step) lacksHeads(m *message) bool {
-	return slices.ContainsFunc(m.Heads, func(id OpID) bool { return s.log.Op(id) == nil })
+	return slices.ContainsFunc(m.Heads, func(id OpID) bool { return !s.log.Has(id) })
 }
 
 // maySpeak tells whether a message is taken: its author is present, with the permission, in the state that the message
-// names, and has not been removed here; of removed ones only messages below the largest cut.
+// names, as far as that can be judged here, and has not been removed here; of removed ones only messages below the largest cut.
 func (s *step) maySpeak(author Key, m *message) bool {
 	if gone, ok := s.st.Removed(author); ok && m.Number >= gone.Cut {
 		return false
 	}
-	known := slices.DeleteFunc(slices.Clone(m.Heads), func(id OpID) bool { return s.log.Op(id) == nil })
-	st, ok := s.log.StateAt(known)
+	st, ok := s.log.StateAt(s.log.Judged(m.Heads))
 	if !ok {
 		return false
 	}

@@ -237,7 +237,7 @@ func (g *Group) load(tx kv.Tx) error {
 		return err
 	}
 	if g.main.hasLog {
-		log, err := oplog.Load(tx, logPrefix)
+		log, err := oplog.Load(tx, logPrefix, g.logOptions...)
 		if err != nil {
 			return err
 		}

@@ -425,7 +425,7 @@ func (s *step) entitledByHeads(p *peer, k *kept) bool {
 	if s.log.Includes(k.message.Heads, m.Added) {
 		return true
 	}
-	st, ok := s.log.StateAt(k.message.Heads)
+	st, ok := s.log.StateAt(s.log.Judged(k.message.Heads))
 	if !ok {
 		return false
 	}

@@ -85,6 +85,7 @@ type node struct {
 	answer    func(n *node, i Invitation) // what to do with an invitation; nil: accept
 	afterStep func()
 	limits    Limits
+	options   []oplog.Option
 	got       map[string]int        // messages by author and number
 	texts     map[string]string     // their bodies
 	bind      func(Binding) Binding // changes bindings, as somebody in the middle would
@@ -292,7 +293,7 @@ func (n *node) step(in Input) {
 func (n *node) load() {
 	n.sim.t.Helper()
 	counts := n.g.counts
-	g, err := Load(n.tx)
+	g, err := loadWith(n.tx, n.options...)
 	if err != nil {
 		n.sim.t.Fatalf("%s: %v", n.name, err)
 	}
@@ -472,6 +473,7 @@ func (n *node) accept(inv Invitation) {
 		n.sim.t.Fatalf("%s: %v", n.name, err)
 	}
 	n.g = g
+	n.g.logOptions = n.options
 	n.perform(effects)
 	n.plan()
 }

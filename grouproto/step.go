@@ -351,6 +351,9 @@ func (s *step) due(t time.Time) bool { return !t.IsZero() && !t.After(s.env.Now)
 
 func (g *Group) nextWake() time.Time {
 	var w wake
+	if g.log != nil && g.log.Ripe() {
+		w.add(time.UnixMilli(1)) // at once
+	}
 	g.wakeEndings(&w)
 	g.wakeWaiting(&w)
 	g.wakePauses(&w)

@@ -15,7 +15,7 @@ const (
 
 // newSync is what G_SYNC says now, without the list.
 func (s *step) newSync(flags uint8) *syncFrame {
-	return &syncFrame{Heads: s.log.Heads(), Digest: s.digest(), Flags: flags}
+	return &syncFrame{Heads: s.log.AllHeads(), Digest: s.digest(), Flags: flags}
 }
 
 // postFront sends the whole list, in as many frames as it takes.

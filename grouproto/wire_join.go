@@ -2,7 +2,6 @@ package grouproto
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/coterie-im/coterie/grouproto/oplog"
 	"github.com/coterie-im/coterie/internal/wire"
@@ -83,9 +82,8 @@ func readRej(r *wire.Reader) frame {
 const opsLast = 1
 
 type opsFrame struct {
-	Flags    uint8
-	Ops      []*oplog.Op
-	Unjudged int // operations of a version that this program does not know; only when decoding
+	Flags uint8
+	Ops   []*oplog.Op
 }
 
 func (*opsFrame) tag() Tag { return TagOps }
@@ -93,9 +91,7 @@ func (*opsFrame) tag() Tag { return TagOps }
 func (f *opsFrame) appendFields(dst []byte) []byte { return appendOps(append(dst, f.Flags), f.Ops) }
 
 func readOps(r *wire.Reader) frame {
-	f := &opsFrame{Flags: r.U8()}
-	f.Ops, f.Unjudged = readOpList(r)
-	return f
+	return &opsFrame{Flags: r.U8(), Ops: readOpList(r)}
 }
 
 func appendOps(dst []byte, ops []*oplog.Op) []byte {
@@ -106,19 +102,16 @@ func appendOps(dst []byte, ops []*oplog.Op) []byte {
 	return dst
 }
 
-func readOpList(r *wire.Reader) (ops []*oplog.Op, unjudged int) {
+func readOpList(r *wire.Reader) (ops []*oplog.Op) {
 	for n := int(r.U16()); n > 0 && r.Err() == nil; n-- {
 		op, err := oplog.ReadSigned(r)
-		switch {
-		case err == nil:
-			ops = append(ops, op)
-		case errors.Is(err, oplog.ErrVersion):
-			unjudged++
-		default:
+		if err != nil {
 			r.Fail("malformed operation")
+			break
 		}
+		ops = append(ops, op)
 	}
-	return ops, unjudged
+	return ops
 }
 
 type invMemFrame struct{ Offers []offer }
@@ -142,10 +135,9 @@ func readInvMem(r *wire.Reader) frame {
 }
 
 type memInvFrame struct {
-	Offer    offer
-	Card     []byte
-	Ops      []*oplog.Op
-	Unjudged int
+	Offer offer
+	Card  []byte
+	Ops   []*oplog.Op
 }
 
 func (*memInvFrame) tag() Tag { return TagMemInv }
@@ -155,9 +147,7 @@ func (f *memInvFrame) appendFields(dst []byte) []byte {
 }
 
 func readMemInv(r *wire.Reader) frame {
-	f := &memInvFrame{Offer: readOffer(r), Card: readCard(r)}
-	f.Ops, f.Unjudged = readOpList(r)
-	return f
+	return &memInvFrame{Offer: readOffer(r), Card: readCard(r), Ops: readOpList(r)}
 }
 
 type needFrame struct {

@@ -18,6 +18,9 @@ const (
 	MaxParallel   = 8       // parallel operations of one author that are taken from the author itself
 	MaxWaiting    = 1000    // operations waiting for parents
 	MaxWaitingOf  = 100     // of these, operations handed over by one member
+	MaxUnjudged   = 4000    // operations kept that cannot be judged, as long as their bytes are not too many
+	MaxUnjudgedOf = 1000    // of these, operations of one author; those of authors who are not known count as of one
+	unjudgedBytes = 4 << 20 // of all of these together, and a quarter of it per author
 	SecondsOfHour = 3600    // operation times are multiples of it
 )
 

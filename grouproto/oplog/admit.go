@@ -14,6 +14,9 @@ func (l *Log) examine(op *Op) (*node, *State, Reason) {
 		}
 	}
 	x, st, _ := l.place(op, parents)
+	if op.version > st.policy.OpsVersion {
+		return nil, nil, ReasonVersion
+	}
 	if op.Seq != l.nextSeq(op.Author, x.past) {
 		return nil, nil, ReasonSeq
 	}

@@ -27,7 +27,7 @@ func (l *Log) draft(author Key, action Action, heads []int32, now int64) (Body, 
 	if len(l.nodes) >= MaxOps && !always(action) {
 		return Body{}, ReasonFull
 	}
-	if l.state.policy.OpsVersion > opVersion {
+	if l.Outdated() {
 		return Body{}, ReasonUpgrade
 	}
 	parents := l.parents(author, heads)

@@ -3,9 +3,12 @@ package oplog
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coterie-im/coterie/internal/wire"
 )
 
 // named makes a member key out of a short name. Nobody can sign with it; tests that need signatures use person.
@@ -52,6 +55,31 @@ func (p person) sign(t testing.TB, b Body) *Op {
 		t.Fatal(err)
 	}
 	return op
+}
+
+// signAs is sign for a later version, whose content is that of version 1.
+func (p person) signAs(t interface{ Fatal(...any) }, version uint16, b Body) *Op {
+	raw, err := b.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.BigEndian.PutUint16(raw, version)
+	return p.signRaw(t, raw)
+}
+
+func (p person) signRaw(t interface{ Fatal(...any) }, raw []byte) *Op {
+	op, err := DecodeSigned(append(wire.AppendStr16(nil, raw), ed25519.Sign(p.private, signed(raw))...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+// later returns a signed operation with another version, and without a good signature.
+func later(in []byte, version uint16) []byte {
+	in = bytes.Clone(in)
+	binary.BigEndian.PutUint16(in[2:], version)
+	return in
 }
 
 // story is a log that grows by operations with given parents, without signatures.

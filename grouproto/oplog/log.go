@@ -18,12 +18,13 @@ const (
 	AlreadyKnown                   // in the log before; a second signature of a known body is ignored
 	Waiting                        // some ancestors are unknown: Result.Missing
 	Refused                        // Result.Reason
+	Unjudged                       // of a later version, or after one that is: kept and stored, without any effect
 )
 
 // Reason says why an operation is refused, or may not be written. It is an error, so that Log.Next returns it.
 type Reason uint8
 
-// The reasons. All but ReasonParallel, ReasonFull and ReasonUpgrade are final: they depend on the operation and its past
+// The reasons. All but ReasonSignature, ReasonParallel, ReasonFull, ReasonUpgrade and ReasonUnjudged are final: they depend on the operation and its past
 // alone. A1 … A4 are those of docs/groups.md, "Admission".
 const (
 	ReasonNone       Reason = iota
@@ -41,6 +42,8 @@ const (
 	ReasonParallel          // more than 8 parallel operations of an author, handed over by the author itself
 	ReasonFull              // 20,000 operations: nothing more is written here
 	ReasonUpgrade           // the group accepts operations that this program does not know: nothing is written here
+	ReasonVersion           // A1: of a later version than the policy of its past accepts
+	ReasonUnjudged          // too many operations that cannot be judged here are kept already
 )
 
 var reasons = [...]string{
@@ -59,6 +62,8 @@ var reasons = [...]string{
 	ReasonParallel:   "too many parallel operations of one member",
 	ReasonFull:       "the group has 20,000 operations",
 	ReasonUpgrade:    "the group needs a newer program",
+	ReasonVersion:    "of a version that the group does not accept",
+	ReasonUnjudged:   "too many operations of later versions",
 }
 
 // Error returns the reason in words.
@@ -89,6 +94,7 @@ type Result struct {
 	Reason        Reason         // why Refused
 	Missing       []ID           // the unknown parents of a Waiting operation: to be asked for
 	Admitted      []*Op          // in the order of admission
+	Unjudged      []*Op          // new ones that cannot be judged, ancestors first
 	Refused       []Refusal      // among those that waited
 	Equivocations []Equivocation // at most one per admitted operation
 }
@@ -97,6 +103,7 @@ type Result struct {
 type Counters struct {
 	Admitted, Refused, Waited uint64
 	Dropped                   uint64 // from a full waiting area, to be asked for again
+	Unjudged                  uint64 // kept without being judged
 }
 
 // Log holds the admitted operations of one group and decides about new ones. Whoever owns the group owns it and all
@@ -115,12 +122,18 @@ type Log struct {
 	state   *State  // of everything
 	cache   cache
 	waiting waitingArea
+	kept    keptArea
+	known   uint16 // the highest version that is judged
 	count   Counters
 }
 
-// New makes the log of a group from its genesis, which is verified here (ErrForm, ErrSignature), and stores it below
+// New makes the log of a group from its genesis, which is verified here (ErrForm, ErrSignature, and ErrVersion if it is
+// of a later version), and stores it below
 // prefix. A nil tx, here and in Add, stores nothing.
-func New(tx kv.Tx, prefix []byte, genesis *Op) (*Log, error) {
+func New(tx kv.Tx, prefix []byte, genesis *Op, options ...Option) (*Log, error) {
+	if genesis.Action == nil {
+		return nil, ErrVersion
+	}
 	if !genesis.isGenesis() {
 		return nil, ErrForm
 	}
@@ -128,12 +141,16 @@ func New(tx kv.Tx, prefix []byte, genesis *Op) (*Log, error) {
 		return nil, err
 	}
 	l := start(prefix, genesis)
+	for _, set := range options {
+		set(l)
+	}
 	l.store(tx, 0)
 	return l, nil
 }
 
 func start(prefix []byte, genesis *Op) *Log {
 	l := &Log{prefix: slices.Clone(prefix), byID: map[ID]int32{}, index: newIndex(), waiting: newWaitingArea()}
+	l.kept, l.known = newKeptArea(), opVersion
 	l.state = &State{l: l}
 	l.insert(&node{op: genesis, rank: Rank{role: Owner}, policy: genesis.Action.(*Genesis).Policy, grants: Rank{role: Owner}})
 	l.state.move(whole(1), nil, 0)
@@ -141,18 +158,40 @@ func start(prefix []byte, genesis *Op) *Log {
 }
 
 // Add decides about an operation that member from handed over; for what comes from its author, and for own operations,
-// from is the author. What it admits is stored through tx before it returns.
+// from is the author. What it admits, or keeps without judging it, is stored through tx before it returns.
 func (l *Log) Add(tx kv.Tx, op *Op, from Key) Result {
 	var res Result
-	res.Status, res.Reason = l.receive(op, from)
-	if res.Status == Admitted {
-		l.release(tx, op, &res)
-	} else if res.Status == Waiting {
-		res.Missing = l.unknownParents(op)
-	} else if res.Status == Refused && res.Reason.final() {
-		l.refuseWaiting(op.id, &res)
+	if i, ok := l.kept.byID[op.id]; ok {
+		if from != op.Author {
+			l.vouch(tx, i)
+		}
+		res.Status = Unjudged
+		return res
 	}
+	l.add(tx, op, from, &res)
 	return res
+}
+
+func (l *Log) add(tx kv.Tx, op *Op, from Key, res *Result) {
+	if op.version > opVersion {
+		whole, err := op.read(l.known)
+		if err != nil {
+			res.Status, res.Reason = l.refuse(op.id, ReasonForm)
+			l.refuseWaiting(op.id, res)
+			return
+		}
+		op = whole
+	}
+	switch res.Status, res.Reason = l.receive(op, from); {
+	case res.Status == Admitted || res.Status == Unjudged:
+		l.release(tx, op, res)
+	case res.Status == Waiting:
+		res.Missing = l.unknownParents(op)
+	case res.Reason.final():
+		l.refuseWaiting(op.id, res)
+	case res.Reason == ReasonUnjudged:
+		l.forgoWaiting(op.id, res)
+	}
 }
 
 // Group returns the group's ID, which is that of its genesis.

@@ -26,7 +26,7 @@ var (
 	ErrForm = errors.New("malformed operation")
 	// ErrSignature reports an operation whose signature is not its author's, or an author's key of small order.
 	ErrSignature = errors.New("operation with a wrong signature")
-	// ErrVersion reports an operation of a version that this package cannot judge. Its bytes may be passed on.
+	// ErrVersion reports an operation of a version that this package cannot judge.
 	ErrVersion = errors.New("operation of an unknown version")
 )
 
@@ -66,10 +66,8 @@ func (b *Body) check() error {
 	if b.Action == nil || len(b.Parents) > MaxParents {
 		return ErrForm
 	}
-	for i := 1; i < len(b.Parents); i++ {
-		if b.Parents[i-1].Compare(b.Parents[i]) >= 0 {
-			return ErrForm
-		}
+	if !ascending(b.Parents) {
+		return ErrForm
 	}
 	if b.isGenesis() != (b.Group == ID{}) || b.isGenesis() != (len(b.Parents) == 0) || b.isGenesis() && b.Seq != 0 {
 		return ErrForm
@@ -84,24 +82,17 @@ func (b *Body) isGenesis() bool {
 
 // DecodeBody reads a body that fills in completely, with nothing that Encode would write differently. ErrForm or
 // ErrVersion.
-func DecodeBody(in []byte) (Body, error) {
-	r := wire.NewReader(in)
-	if v := r.U16(); v > opVersion {
-		return Body{}, ErrVersion
-	} else if v == 0 || len(in) > MaxBody {
+func DecodeBody(in []byte) (Body, error) { return decodeBody(in, opVersion) }
+
+// decodeBody is DecodeBody of a program that knows the versions up to one; the content is that of version 1 in all.
+func decodeBody(in []byte, known uint16) (Body, error) {
+	if len(in) > MaxBody {
 		return Body{}, ErrForm
 	}
-	var b Body
-	r.Copy(b.Group[:])
-	r.Copy(b.Author[:])
-	b.Seq = r.U64()
-	if n := int(r.U8()); n <= MaxParents {
-		b.Parents = make([]ID, n)
-		for i := range b.Parents {
-			r.Copy(b.Parents[i][:])
-		}
-	} else {
-		r.Fail("too many parents")
+	r := wire.NewReader(in)
+	version, b := readHeader(r)
+	if version > known {
+		return Body{}, ErrVersion
 	}
 	b.Time = r.I64()
 	b.Action = readAction(r.U8(), r)
@@ -114,9 +105,56 @@ func DecodeBody(in []byte) (Body, error) {
 	return b, nil
 }
 
-// Op is a signed operation. It does not change; what its fields refer to must not be changed either.
+// readHeader reads what the bodies of all versions begin with: u16 version · groupId 32 · author key · u64 seq ·
+// list8 parents.
+func readHeader(r *wire.Reader) (version uint16, b Body) {
+	if version = r.U16(); version == 0 {
+		r.Fail("version zero")
+	}
+	r.Copy(b.Group[:])
+	r.Copy(b.Author[:])
+	b.Seq = r.U64()
+	n := int(r.U8())
+	if n > MaxParents {
+		r.Fail("too many parents")
+		return version, b
+	}
+	b.Parents = make([]ID, n)
+	for i := range b.Parents {
+		r.Copy(b.Parents[i][:])
+	}
+	return version, b
+}
+
+// decodeHeader reads the header of a body of a later version, about whose other fields nothing is known. It obeys the
+// rules of version 1: parents ascending and none twice, none in a genesis alone, and not more than 8 KiB in all.
+func decodeHeader(in []byte) (version uint16, b Body, err error) {
+	r := wire.NewReader(in)
+	version, b = readHeader(r)
+	if r.Err() != nil {
+		return 0, Body{}, fmt.Errorf("%w: %w", ErrForm, r.Err())
+	}
+	genesis := b.Group == ID{}
+	if len(in) > MaxBody || !ascending(b.Parents) || genesis != (len(b.Parents) == 0) || genesis && b.Seq != 0 {
+		return 0, Body{}, ErrForm
+	}
+	return version, b, nil
+}
+
+func ascending(ids []ID) bool {
+	for i := 1; i < len(ids); i++ {
+		if ids[i-1].Compare(ids[i]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Op is a signed operation. It does not change; what its fields refer to must not be changed either. Of one of a later
+// version only the header is known: it has no Action and no Time.
 type Op struct {
 	Body
+	version   uint16
 	id        ID
 	raw       []byte
 	signature [ed25519.SignatureSize]byte
@@ -132,7 +170,7 @@ func Sign(b Body, key ed25519.PrivateKey) (*Op, error) {
 	if !bytes.Equal(key.Public().(ed25519.PublicKey), b.Author[:]) {
 		return nil, ErrForm
 	}
-	op := &Op{Body: b, id: Hash(labelID, raw), raw: raw}
+	op := &Op{Body: b, version: opVersion, id: Hash(labelID, raw), raw: raw}
 	copy(op.signature[:], ed25519.Sign(key, signed(raw)))
 	return op, nil
 }
@@ -140,19 +178,41 @@ func Sign(b Body, key ed25519.PrivateKey) (*Op, error) {
 func signed(raw []byte) []byte { return append(wire.AppendStr8(nil, []byte(labelSign)), raw...) }
 
 // ReadSigned reads str16(body) · signature 64 from r, as frames carry operations. It checks the form, not the signature
-// (Verify does). An operation of an unknown version is read to its end and reported as ErrVersion, with r still good;
-// everything else that is wrong is ErrForm.
+// (Verify does); of an operation of a later version the form of its header. ErrForm.
 func ReadSigned(r *wire.Reader) (*Op, error) {
 	raw := bytes.Clone(r.Str16())
 	signature := r.Fixed(ed25519.SignatureSize)
 	if r.Err() != nil {
 		return nil, fmt.Errorf("%w: %w", ErrForm, r.Err())
 	}
-	b, err := DecodeBody(raw)
+	version, b := uint16(opVersion), Body{}
+	var err error
+	if v := wire.NewReader(raw).U16(); v > opVersion {
+		version, b, err = decodeHeader(raw)
+	} else {
+		b, err = DecodeBody(raw)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Op{Body: b, id: Hash(labelID, raw), raw: raw, signature: [ed25519.SignatureSize]byte(signature)}, nil
+	return &Op{
+		Body: b, version: version, id: Hash(labelID, raw), raw: raw, signature: [ed25519.SignatureSize]byte(signature),
+	}, nil
+}
+
+// read returns the operation with what a program that knows the versions up to one reads in it: itself, but for a later
+// version that this program knows. ErrForm.
+func (op *Op) read(known uint16) (*Op, error) {
+	if op.version > known || op.Action != nil {
+		return op, nil
+	}
+	b, err := decodeBody(op.raw, known)
+	if err != nil {
+		return nil, err
+	}
+	whole := *op
+	whole.Body = b
+	return &whole, nil
 }
 
 // DecodeSigned reads one signed operation that fills in completely; see ReadSigned.
@@ -164,6 +224,9 @@ func DecodeSigned(in []byte) (*Op, error) {
 	}
 	return op, err
 }
+
+// Version returns the version that the operation is written in.
+func (op *Op) Version() uint16 { return op.version }
 
 // ID returns the operation's ID.
 func (op *Op) ID() ID { return op.id }

@@ -250,19 +250,6 @@ func TestVerify(t *testing.T) {
 }
 
 // TestUnknownVersionIsReadToItsEnd: a frame with operations of different versions stays readable.
-func TestUnknownVersionIsReadToItsEnd(t *testing.T) {
-	anna := newPerson("anna")
-	good := anna.sign(t, Body{Author: anna.Key, Action: &Genesis{Policy: Symmetric()}})
-	list := append(wire.AppendStr16(nil, []byte("\x00\x02whatever")), make([]byte, 64)...)
-	r := wire.NewReader(good.AppendSigned(list))
-	if _, err := ReadSigned(r); !errors.Is(err, ErrVersion) || r.Err() != nil {
-		t.Fatal(err, r.Err())
-	}
-	if op, err := ReadSigned(r); err != nil || op.ID() != good.ID() || r.Done() != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestSmallOrderKeys finds all y of points whose order divides 8 from the curve equation and compares.
 func TestSmallOrderKeys(t *testing.T) {
 	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
@@ -379,6 +366,7 @@ func FuzzDecodeSigned(f *testing.F) {
 	_, signed := readGolden(f)
 	for _, s := range signed {
 		f.Add(s)
+		f.Add(later(s, 2))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		op, err := DecodeSigned(in)
@@ -388,9 +376,40 @@ func FuzzDecodeSigned(f *testing.F) {
 		if !bytes.Equal(op.AppendSigned(nil), in) {
 			t.Fatal("encodes to other bytes")
 		}
+		if op.version > opVersion {
+			return // FuzzDecodeHeader
+		}
 		raw, err := op.Body.Encode()
 		if err != nil || !bytes.Equal(raw, op.raw) {
 			t.Fatal("body encodes to other bytes:", err)
+		}
+	})
+}
+
+func FuzzDecodeHeader(f *testing.F) {
+	_, signed := readGolden(f)
+	for _, s := range signed {
+		f.Add(s[2 : 2+binary.BigEndian.Uint16(s)])
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		version, b, err := decodeHeader(in)
+		if err != nil {
+			// What is whole is good as far as its header goes.
+			if _, bad := decodeBody(in, ^uint16(0)); bad == nil {
+				t.Fatal("the header of a good body is refused:", err)
+			}
+			return
+		}
+		again := append(wire.AppendU16(nil, version), b.Group[:]...)
+		again = append(wire.AppendU64(append(again, b.Author[:]...), b.Seq), byte(len(b.Parents)))
+		for _, p := range b.Parents {
+			again = append(again, p[:]...)
+		}
+		if !bytes.HasPrefix(in, again) {
+			t.Fatal("encodes to other bytes")
+		}
+		if len(b.Parents) > MaxParents || version == 0 || len(in) > MaxBody || b.Action != nil {
+			t.Fatal("beyond its limits")
 		}
 	})
 }

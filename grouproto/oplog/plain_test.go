@@ -52,9 +52,9 @@ func newPlain(genesis *Op) *plain {
 	}
 }
 
-// admit is 3.1; all parents are admitted.
-func (p *plain) admit(x *Op) bool {
-	past := plainSet{}
+// header is what A1 and A2 ask of an operation of any version; of its past all operations are in p.
+func (p *plain) header(x *Op) (past plainSet, good bool) {
+	past = plainSet{}
 	for _, parent := range x.Parents {
 		past[parent] = true
 		for y := range p.past[parent] {
@@ -64,7 +64,7 @@ func (p *plain) admit(x *Op) bool {
 	for _, parent := range x.Parents {
 		for _, other := range x.Parents {
 			if p.past[other][parent] {
-				return false
+				return past, false
 			}
 		}
 	}
@@ -74,8 +74,14 @@ func (p *plain) admit(x *Op) bool {
 			seq = max(seq, p.ops[y].Seq+1)
 		}
 	}
+	return past, x.Seq == seq
+}
+
+// admit is 3.1; all parents are admitted.
+func (p *plain) admit(x *Op) bool {
+	past, good := p.header(x)
 	st := p.state(past)
-	if x.Seq != seq || !p.holds(st, x, false) {
+	if !good || x.version > st.policy.OpsVersion || !p.holds(st, x, false) {
 		return false
 	}
 	if add, ok := x.Action.(*Add); ok {
@@ -97,6 +103,51 @@ func (p *plain) admit(x *Op) bool {
 	}
 	p.ops[x.id], p.past[x.id], p.rank[x.id] = x, past, st.members[x.Author].rank
 	return true
+}
+
+// keep is what a program that knows versions up to one keeps without judging it: what is of a later version, or has such
+// an operation in its past, and is good as far as can be seen. What it keeps is in ops and past, not in rank.
+func (p *plain) keep(x *Op) bool {
+	past, good := p.header(x)
+	if !good {
+		return false
+	}
+	judged := true
+	for y := range past {
+		_, ranked := p.rank[y]
+		judged = judged && ranked
+	}
+	if judged {
+		st := p.state(past)
+		if _, present := st.members[x.Author]; !present || st.closed || x.version > st.policy.OpsVersion {
+			return false
+		}
+	}
+	p.ops[x.id], p.past[x.id] = x, past
+	return true
+}
+
+// take is what a program that knows the versions up to one does with operations, of which all ancestors come first.
+func (p *plain) take(ops []*Op, known uint16) (admitted, kept plainSet) {
+	admitted, kept = plainSet{}, plainSet{}
+	for id := range p.ops {
+		admitted[id] = true
+	}
+	for _, x := range ops {
+		here, unjudged := true, x.version > known
+		for _, parent := range x.Parents {
+			here = here && (admitted[parent] || kept[parent])
+			unjudged = unjudged || kept[parent]
+		}
+		switch {
+		case !here || admitted[x.id]:
+		case unjudged && p.keep(x):
+			kept[x.id] = true
+		case !unjudged && p.admit(x):
+			admitted[x.id] = true
+		}
+	}
+	return admitted, kept
 }
 
 func plainNeeds(x *Op) (levels []Permission) {

@@ -13,29 +13,74 @@ func (l *Log) Op(id ID) *Op {
 	return nil
 }
 
+func (l *Log) admitted(id ID) bool {
+	_, ok := l.byID[id]
+	return ok
+}
+
+// Has tells whether an operation is here, admitted or kept without being judged.
+func (l *Log) Has(id ID) bool {
+	_, kept := l.kept.byID[id]
+	return kept || l.admitted(id)
+}
+
 // At returns the i-th admitted operation, 0 ≤ i < Len; ancestors always come first.
 func (l *Log) At(i int) *Op { return l.nodes[i].op }
 
-// Heads returns the heads for a frame: of the operations that are in no other's past the 16 with the highest IDs,
-// ascending.
+// Heads returns the heads of what is admitted: of the operations that are in no other's past the 16 with the highest IDs,
+// ascending. A message names them.
 func (l *Log) Heads() []ID {
 	ids := l.ids(l.heads)
 	sortIDs(ids)
 	return ids[max(0, len(ids)-MaxParents):]
 }
 
-// InPast tells whether a is a proper ancestor of b; false if one of them is not admitted.
-func (l *Log) InPast(a, b ID) bool {
-	i, known := l.byID[a]
-	j, ok := l.byID[b]
-	return known && ok && l.nodes[j].past.has(i)
+// AllHeads returns the heads of all that is here, with what is kept without being judged: the 16 with the highest IDs,
+// ascending. Frames that say what one has name them.
+func (l *Log) AllHeads() []ID {
+	if len(l.kept.nodes) == 0 {
+		return l.Heads()
+	}
+	var ids []ID
+	for _, h := range l.heads {
+		if !l.kept.past.has(h) {
+			ids = append(ids, l.nodes[h].op.id)
+		}
+	}
+	for _, h := range l.kept.heads {
+		ids = append(ids, l.kept.nodes[h].op.id)
+	}
+	sortIDs(ids)
+	return ids[max(0, len(ids)-MaxParents):]
 }
 
-// Includes tells whether an operation is one of the given heads or in the past of one. Heads that are not admitted are
+// InPast tells whether a is a proper ancestor of b; false if one of them is not here.
+func (l *Log) InPast(a, b ID) bool {
+	i, judged := l.byID[a]
+	if j, ok := l.byID[b]; ok {
+		return judged && l.nodes[j].past.has(i)
+	}
+	j, ok := l.kept.byID[b]
+	if !ok {
+		return false
+	}
+	if judged {
+		return l.kept.nodes[j].past.has(i)
+	}
+	i, ok = l.kept.byID[a]
+	return ok && l.kept.nodes[j].kept.has(i)
+}
+
+// Includes tells whether an operation is one of the given heads or in the past of one. Heads that are not here are
 // ignored.
 func (l *Log) Includes(heads []ID, id ID) bool {
-	i, ok := l.byID[id]
-	return ok && l.closure(l.indexes(heads)).has(i)
+	if i, ok := l.byID[id]; ok {
+		judged, _ := l.reach(heads)
+		return judged.has(i)
+	}
+	i, ok := l.kept.byID[id]
+	_, kept := l.reach(heads)
+	return ok && kept.has(i)
 }
 
 // Rank returns the rank of an admitted operation; ok is false if it is not admitted.
@@ -48,24 +93,34 @@ func (l *Log) Rank(id ID) (r Rank, ok bool) {
 }
 
 // Lacking returns the given operations and their ancestors without the given heads and their ancestors, ancestors first:
-// what somebody with these heads lacks to take ids. What is not admitted is ignored.
+// what somebody with these heads lacks to take ids. What is not here is ignored. What cannot be judged comes last.
 func (l *Log) Lacking(ids, heads []ID) []*Op {
 	var ops []*Op
-	want, has := l.closure(l.indexes(ids)), l.closure(l.indexes(heads))
+	want, wantKept := l.reach(ids)
+	has, hasKept := l.reach(heads)
 	for i := range has.without(want.n) {
 		if want.has(i) {
 			ops = append(ops, l.nodes[i].op)
 		}
 	}
+	for i := range hasKept.without(wantKept.n) {
+		if wantKept.has(i) {
+			ops = append(ops, l.kept.nodes[i].op)
+		}
+	}
 	return ops
 }
 
-// After returns all operations that somebody with these heads lacks, ancestors first. Heads that are not admitted are
-// ignored.
+// After returns all operations that somebody with these heads lacks, ancestors first and what cannot be judged last.
+// Heads that are not here are ignored.
 func (l *Log) After(heads []ID) []*Op {
 	var ops []*Op
-	for i := range l.closure(l.indexes(heads)).without(int32(len(l.nodes))) {
+	has, hasKept := l.reach(heads)
+	for i := range has.without(int32(len(l.nodes))) {
 		ops = append(ops, l.nodes[i].op)
+	}
+	for i := range hasKept.without(int32(len(l.kept.nodes))) {
+		ops = append(ops, l.kept.nodes[i].op)
 	}
 	return ops
 }

@@ -32,7 +32,7 @@ func newWaitingArea() waitingArea {
 // no part of the ID.
 func (r Reason) final() bool {
 	switch r {
-	case ReasonNone, ReasonSignature, ReasonParallel, ReasonFull, ReasonUpgrade:
+	case ReasonNone, ReasonSignature, ReasonParallel, ReasonFull, ReasonUpgrade, ReasonUnjudged:
 		return false
 	}
 	return true
@@ -55,7 +55,7 @@ func (l *Log) receive(op *Op, from Key) (Status, Reason) {
 		l.waiting.put(&waitingOp{op, from, vouched}, l)
 		return Waiting, ReasonNone
 	}
-	return l.decide(op, vouched)
+	return l.settle(op, vouched)
 }
 
 // refuseEarly is what can be said without the parents.
@@ -74,7 +74,18 @@ func (l *Log) refuseEarly(op *Op) Reason {
 			return ReasonParents
 		}
 	}
+	if slices.ContainsFunc(op.Parents, func(p ID) bool { return l.kept.over[p] }) {
+		return ReasonUnjudged
+	}
 	return ReasonNone
+}
+
+// settle decides about a well-signed operation whose parents are all here.
+func (l *Log) settle(op *Op, vouched bool) (Status, Reason) {
+	if op.version > l.known || slices.ContainsFunc(op.Parents, func(p ID) bool { return !l.admitted(p) }) {
+		return l.keep(op, vouched)
+	}
+	return l.decide(op, vouched)
 }
 
 // decide admits or refuses a well-signed operation whose parents are all admitted.
@@ -104,30 +115,41 @@ func (l *Log) refuse(id ID, r Reason) (Status, Reason) {
 		}
 		w.forgetDropped(id)
 	}
+	if r == ReasonUnjudged {
+		l.kept.forgo(id)
+		l.waiting.forgetDropped(id)
+	}
 	return Refused, r
 }
 
-// release tells of an admitted operation, stores it, and does the same with all that waited for it.
+// release tells of an operation that was admitted or kept, stores it, and does the same with all that waited for it.
 func (l *Log) release(tx kv.Tx, op *Op, res *Result) {
 	for todo := []*Op{op}; len(todo) > 0; todo = todo[1:] {
 		op := todo[0]
-		i := l.byID[op.id]
-		l.store(tx, i)
-		res.Admitted = append(res.Admitted, op)
-		if e, found := l.equivocation(i); found {
-			res.Equivocations = append(res.Equivocations, e)
+		if i, ok := l.byID[op.id]; ok {
+			l.store(tx, i)
+			res.Admitted = append(res.Admitted, op)
+			if e, found := l.equivocation(i); found {
+				res.Equivocations = append(res.Equivocations, e)
+			}
+		} else {
+			l.storeKept(tx, l.kept.byID[op.id])
+			res.Unjudged = append(res.Unjudged, op)
 		}
 		for _, w := range slices.Clone(l.waiting.children[op.id]) {
 			if l.waiting.byID[w.op.id] != w || len(l.unknownParents(w.op)) > 0 {
 				continue
 			}
 			l.waiting.take(w)
-			switch status, r := l.decide(w.op, w.vouched); {
-			case status == Admitted:
+			switch status, r := l.settle(w.op, w.vouched); {
+			case status == Admitted || status == Unjudged:
 				todo = append(todo, w.op)
 			case r.final():
 				res.Refused = append(res.Refused, Refusal{w.op.id, r})
 				l.refuseWaiting(w.op.id, res)
+			case r == ReasonUnjudged:
+				res.Refused = append(res.Refused, Refusal{w.op.id, r})
+				l.forgoWaiting(w.op.id, res)
 			default:
 				res.Refused = append(res.Refused, Refusal{w.op.id, r})
 			}
@@ -137,12 +159,17 @@ func (l *Log) release(tx kv.Tx, op *Op, res *Result) {
 }
 
 // refuseWaiting refuses all that waits for a refused operation.
-func (l *Log) refuseWaiting(id ID, res *Result) {
+func (l *Log) refuseWaiting(id ID, res *Result) { l.refuseAll(id, ReasonParents, res) }
+
+// forgoWaiting does the same for an operation that there is no room for.
+func (l *Log) forgoWaiting(id ID, res *Result) { l.refuseAll(id, ReasonUnjudged, res) }
+
+func (l *Log) refuseAll(id ID, r Reason, res *Result) {
 	for todo := []ID{id}; len(todo) > 0; todo = todo[1:] {
 		for _, w := range slices.Clone(l.waiting.children[todo[0]]) {
 			l.waiting.take(w)
-			l.refuse(w.op.id, ReasonParents)
-			res.Refused = append(res.Refused, Refusal{w.op.id, ReasonParents})
+			l.refuse(w.op.id, r)
+			res.Refused = append(res.Refused, Refusal{w.op.id, r})
 			todo = append(todo, w.op.id)
 		}
 	}
@@ -151,20 +178,19 @@ func (l *Log) refuseWaiting(id ID, res *Result) {
 func (l *Log) unknownParents(op *Op) []ID {
 	var ids []ID
 	for _, p := range op.Parents {
-		if _, known := l.byID[p]; !known {
+		if !l.Has(p) {
 			ids = append(ids, p)
 		}
 	}
 	return ids
 }
 
-// Unknown returns those of ids, e.g. of the heads in a frame, that should be asked for: which are not admitted, do not
+// Unknown returns those of ids, e.g. of the heads in a frame, that should be asked for: which are not here, do not
 // wait and were not refused lately. What waiting operations need is in Missing.
 func (l *Log) Unknown(ids []ID) []ID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id ID) bool {
-		_, known := l.byID[id]
 		_, refused := l.waiting.refused[id]
-		return known || refused || l.waiting.byID[id] != nil
+		return l.Has(id) || refused || l.kept.over[id] || l.waiting.byID[id] != nil
 	})
 }
 

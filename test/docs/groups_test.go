@@ -73,6 +73,8 @@ var limits = map[string]any{
 	"oplog.MaxParallel":          oplog.MaxParallel,
 	"oplog.MaxWaiting":           oplog.MaxWaiting,
 	"oplog.MaxWaitingOf":         oplog.MaxWaitingOf,
+	"oplog.MaxUnjudged":          oplog.MaxUnjudged,
+	"oplog.MaxUnjudgedOf":        oplog.MaxUnjudgedOf,
 	"grouproto.MaxBody":          grouproto.MaxBody,
 	"grouproto.MaxFrames":        grouproto.MaxFrames,
 	"grouproto.MaxCard":          grouproto.MaxCard,

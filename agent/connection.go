@@ -168,6 +168,20 @@ func (a *Agent) ConnectionResync(ctx context.Context, id ConnectionID, force boo
 	return a.callConn(ctx, id, conn.Resynchronise{Force: force})
 }
 
+// ConnectionSwitch moves the queue in which a connection's messages come in to another one, on another configured relay if
+// there is one. It returns when the wish is stored; SwitchChanged tells how far it is. The peer must answer twice, so it
+// takes until both have been online; messages go on meanwhile, and nothing is lost. At the end the old queue is deleted from
+// its relay. CMD PROHIBITED while a switch is under way, and when the connection needs ConnectionResync.
+func (a *Agent) ConnectionSwitch(ctx context.Context, id ConnectionID) error {
+	return a.callConn(ctx, id, conn.SwitchQueue{})
+}
+
+// ConnectionSwitchAbort gives a switch up that the peer has not answered yet: phase started. Later it is CMD PROHIBITED,
+// because the peer may use the new queue already.
+func (a *Agent) ConnectionSwitchAbort(ctx context.Context, id ConnectionID) error {
+	return a.callConn(ctx, id, conn.SwitchQueue{Abort: true})
+}
+
 // DeleteConnection ends a connection and removes its queues from their relays; Deleted follows. With wait, messages that
 // are queued are still delivered, for at most 2 days. Deleting a connection that is gone is ErrNoConnection.
 func (a *Agent) DeleteConnection(ctx context.Context, id ConnectionID, wait bool) error {
@@ -201,6 +215,10 @@ type ConnectionInfo struct {
 	Link    string         `json:"link,omitempty"`    // of an initiator or address, once it exists
 	Online  bool           `json:"online"`            // the relay of the own queue is reachable
 	Ratchet string         `json:"ratchet,omitempty"` // whether the two ends' encryption fits, if it is not ok: see ResyncChanged
+	// SwitchReceiving and SwitchSending are how far the switch of the own queue and of the peer's queue is, if there is one:
+	// see SwitchChanged.
+	SwitchReceiving string `json:"switchRcv,omitempty"`
+	SwitchSending   string `json:"switchSnd,omitempty"`
 }
 
 // Connection returns what is known of a connection of the client.
@@ -320,10 +338,13 @@ func (t *turn) send(e *connEntry, m Outgoing) (number int64, err error) {
 }
 
 func (t *turn) connectionInfo(id ConnectionID, meta *connMeta) ConnectionInfo {
-	info := ConnectionInfo{ID: id, Kind: meta.Kind, State: meta.State, Created: meta.Created, Link: meta.Link, Ratchet: meta.Ratchet}
+	info := ConnectionInfo{
+		ID: id, Kind: meta.Kind, State: meta.State, Created: meta.Created, Link: meta.Link, Ratchet: meta.Ratchet,
+		SwitchReceiving: meta.SwitchReceiving, SwitchSending: meta.SwitchSending,
+	}
 	for _, q := range meta.Queues {
 		if s, ok := t.loop.sessions[q.Relay]; ok && s.queues[queue.ID(q.ID)] != nil {
-			info.Online = s.queues[queue.ID(q.ID)].state == queueUp
+			info.Online = info.Online || s.queues[queue.ID(q.ID)].state == queueUp
 		}
 	}
 	return info

@@ -235,7 +235,7 @@ func TestChooseRelay(t *testing.T) {
 	relays := []queue.Server{host("a"), host("b"), host("c")}
 	seen := map[string]bool{}
 	for i := range 100 {
-		s, ok := chooseRelay(relays, relays[:1], ConnectionID(rune('A'+i)), 0)
+		s, ok := chooseRelay(relays, relays[:1], nil, ConnectionID(rune('A'+i)), 0)
 		if !ok || s.Hosts[0] == "a" {
 			t.Fatal("avoided relay was chosen")
 		}
@@ -244,15 +244,18 @@ func TestChooseRelay(t *testing.T) {
 	if len(seen) != 2 {
 		t.Error("always the same relay is chosen")
 	}
-	first, _ := chooseRelay(relays, nil, "x", 0)
-	second, _ := chooseRelay(relays, nil, "x", 1)
+	first, _ := chooseRelay(relays, nil, nil, "x", 0)
+	second, _ := chooseRelay(relays, nil, nil, "x", 1)
 	if first.Hosts[0] == second.Hosts[0] {
 		t.Error("the second attempt goes to the same relay")
 	}
-	if _, ok := chooseRelay(relays[:1], relays[:1], "x", 0); !ok {
+	if _, ok := chooseRelay(relays[:1], relays[:1], nil, "x", 0); !ok {
 		t.Error("the only relay is not used")
 	}
-	if _, ok := chooseRelay(nil, nil, "x", 0); ok {
+	if s, _ := chooseRelay(relays[:2], relays[:2], relays[1:2], "x", 0); s.Hosts[0] != "a" {
+		t.Error("the relay that is left is chosen")
+	}
+	if _, ok := chooseRelay(nil, nil, nil, "x", 0); ok {
 		t.Error("a relay out of nothing")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/queue"
 )
 
 // maxCachedConns is how many connection cores stay in memory between transactions; those with operations under way stay
@@ -166,6 +167,10 @@ func (t *turn) connEvent(e *connEntry, event conn.Event) {
 			e.meta.Ratchet = ""
 		}
 		t.saveMeta(e)
+	case conn.SwitchChanged:
+		t.switchChanged(e, ev)
+	case conn.QueueDeleted: // or given up
+		t.queueGone(e, ev.Server, ev.ID)
 	}
 	switch e.meta.owner() {
 	case OwnerGroup:
@@ -225,6 +230,15 @@ func (t *turn) clientConnEvent(e *connEntry, event conn.Event) {
 		changed := &ResyncChanged{State: ev.State.String()}
 		if ev.Err != nil {
 			changed.Code = string(ev.Err.Code)
+		}
+		t.report(entity, changed)
+	case conn.SwitchChanged:
+		changed := &SwitchChanged{Direction: SwitchOwn, Phase: ev.Phase.String()}
+		if ev.Sending {
+			changed.Direction = SwitchPeer
+		}
+		if ev.Err != nil {
+			changed.Code, changed.Detail = string(ev.Err.Code), ev.Err.Detail
 		}
 		t.report(entity, changed)
 	case conn.Waiting:
@@ -342,19 +356,29 @@ func (t *turn) operated(id ConnectionID, op conn.Operation, result conn.Input) e
 		t.onCommit(func() {
 			t.session(r.Server).created(id, conn.Recipient{Server: r.Server, ID: r.Recipient, Key: key})
 		})
-	case conn.OperationDone:
-		if d, ok := op.(conn.DeleteQueue); ok {
-			t.queueGone(e, d.Recipient)
-		}
 	}
 	t.following = true
 	defer func() { t.following = false }()
 	return t.stepConn(e, result)
 }
 
-// queueGone forgets an own queue that the relay has deleted.
-func (t *turn) queueGone(e *connEntry, r conn.Recipient) {
-	q := ownQueue{Relay: relayKey(r.Server), ID: []byte(r.ID)}
+// switchChanged keeps how far a switch is.
+func (t *turn) switchChanged(e *connEntry, ev conn.SwitchChanged) {
+	phase := ev.Phase.String()
+	if ev.Phase >= conn.SwitchCompleted {
+		phase = ""
+	}
+	if ev.Sending {
+		e.meta.SwitchSending = phase
+	} else {
+		e.meta.SwitchReceiving = phase
+	}
+	t.saveMeta(e)
+}
+
+// queueGone forgets an own queue that its relay has deleted, or that was given up.
+func (t *turn) queueGone(e *connEntry, server queue.Server, id queue.ID) {
+	q := ownQueue{Relay: relayKey(server), ID: []byte(id)}
 	e.meta.Queues = slices.DeleteFunc(e.meta.Queues, func(o ownQueue) bool { return o.Relay == q.Relay && bytes.Equal(o.ID, q.ID) })
 	t.saveMeta(e)
 	t.tx.DropRoute(q.Relay, q.ID)

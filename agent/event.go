@@ -103,6 +103,15 @@ type (
 		State string `json:"state"`
 		Code  string `json:"code,omitempty"`
 	}
+	// SwitchChanged (SWITCH): how far a switch to another queue is: of the own queue (rcv, started by ConnectionSwitch) or of
+	// the peer's (snd). Phases are started, confirmed (who sends has given its keys), secured (the new queue takes
+	// messages) and completed; or aborted. Code says why it was aborted or does not go on.
+	SwitchChanged struct {
+		Direction SwitchDirection `json:"direction"`
+		Phase     string          `json:"phase"`
+		Code      string          `json:"code,omitempty"`
+		Detail    string          `json:"detail,omitempty"`
+	}
 	// Continued (QCONT): the peer emptied its full queue, and sending goes on.
 	Continued struct{}
 	// RelayUp (UP): messages of these connections come in again.
@@ -125,6 +134,15 @@ type (
 	}
 	// Deleted (DEL_CONNS): the connection and its queues are gone.
 	Deleted struct{}
+)
+
+// SwitchDirection says whose queue is switched.
+type SwitchDirection string
+
+// The directions.
+const (
+	SwitchOwn  SwitchDirection = "rcv" // the queue in which messages come in
+	SwitchPeer SwitchDirection = "snd" // the peer's
 )
 
 // Events of groups (docs/groups.md, "Commands and events").
@@ -324,7 +342,7 @@ var eventTypes = func() map[string]reflect.Type {
 	types := map[string]reflect.Type{}
 	for _, e := range []EventData{
 		&LinkReady{}, &Confirmation{}, &Request{}, &Joined{}, &PeerInfo{}, &Connected{}, &Message{}, &Sent{}, &SendFailed{},
-		&SendDelayed{}, &Received{}, &ResyncChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
+		&SendDelayed{}, &Received{}, &ResyncChanged{}, &SwitchChanged{}, &Continued{}, &RelayUp{}, &RelayDown{}, &Ended{}, &Failed{}, &Deleted{},
 		&GroupInvitation{}, &GroupRequest{}, &MemberConnected{}, &Introduced{}, &AllConnected{}, &GroupMessage{}, &GroupMessageConfirmed{}, &GroupMessageRefuted{},
 		&GroupOwnMessage{},
 		&GroupSent{}, &GroupReceived{}, &GroupSendFailed{}, &MemberLeft{}, &MemberRemoved{}, &Removed{}, &GroupEmpty{},

@@ -122,3 +122,6 @@ func (*DirectEnded) Type() string { return "GDEND" }
 
 // Type implements EventData.
 func (*ResyncChanged) Type() string { return "RSYNC" }
+
+// Type implements EventData.
+func (*SwitchChanged) Type() string { return "SWITCH" }

@@ -39,6 +39,9 @@ type connMeta struct {
 	Held    uint64         `json:"held,omitempty"`    // messages that wait until the connection can send
 	HeldNum uint64         `json:"heldNum,omitempty"` // order of the next of them
 	Ratchet string         `json:"ratchet,omitempty"` // state of its synchronisation; empty: ok
+
+	SwitchReceiving string `json:"switchRcv,omitempty"` // phase of the switch to another own queue; empty: none
+	SwitchSending   string `json:"switchSnd,omitempty"` // the same of the peer's queue
 }
 
 // ownQueue is a receive queue, as its route names it.

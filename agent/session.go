@@ -170,7 +170,7 @@ func (a *Agent) landed(k operationKey) {
 func (a *Agent) relayFor(id ConnectionID, op conn.Operation) (_ queue.Server, ok bool) {
 	switch op := op.(type) {
 	case conn.NewQueue:
-		return chooseRelay(a.config.Relays, op.Avoid, id, op.Tried)
+		return chooseRelay(a.config.Relays, op.Avoid, op.Leaves, id, op.Tried)
 	case conn.SecureQueue:
 		return op.Recipient.Server, true
 	case conn.SecureSending:
@@ -185,14 +185,20 @@ func (a *Agent) relayFor(id ConnectionID, op conn.Operation) (_ queue.Server, ok
 	return queue.Server{}, false
 }
 
-// chooseRelay picks a relay for a new queue: one that the connection does not use yet, if there is one; which of them
-// depends on the connection's random ID, and each further attempt takes the next.
-func chooseRelay(relays, avoid []queue.Server, id ConnectionID, tried int) (_ queue.Server, ok bool) {
-	fresh := slices.DeleteFunc(slices.Clone(relays), func(s queue.Server) bool {
-		return slices.ContainsFunc(avoid, func(o queue.Server) bool {
-			return slices.ContainsFunc(s.Hosts, func(h string) bool { return slices.Contains(o.Hosts, h) && s.Port == o.Port })
+// chooseRelay picks a relay for a new queue: one that the connection does not use yet, if there is one, else one that is not
+// left; which of them depends on the connection's random ID, and each further attempt takes the next.
+func chooseRelay(relays, avoid, leaves []queue.Server, id ConnectionID, tried int) (_ queue.Server, ok bool) {
+	without := func(avoid []queue.Server) []queue.Server {
+		return slices.DeleteFunc(slices.Clone(relays), func(s queue.Server) bool {
+			return slices.ContainsFunc(avoid, func(o queue.Server) bool {
+				return slices.ContainsFunc(s.Hosts, func(h string) bool { return slices.Contains(o.Hosts, h) && s.Port == o.Port })
+			})
 		})
-	})
+	}
+	fresh := without(avoid)
+	if len(fresh) == 0 {
+		fresh = without(leaves)
+	}
 	if len(fresh) == 0 {
 		fresh = relays
 	}
@@ -370,6 +376,7 @@ func (t *turn) queuesChanged(s *session, queues []queue.ID, state queueState) {
 		}
 		t.onCommit(func() { q.state = state })
 		switch {
+		case t.upElsewhere(&e.meta, s, queues):
 		case e.meta.owner() == OwnerClient:
 			clients = append(clients, e.id)
 		case e.meta.Group != "" && state == queueUp:
@@ -382,11 +389,24 @@ func (t *turn) queuesChanged(s *session, queues []queue.ID, state queueState) {
 		return
 	}
 	slices.Sort(clients)
+	clients = slices.Compact(clients)
 	if state == queueUp {
 		t.report("", &RelayUp{Connections: clients})
 	} else {
 		t.report("", &RelayDown{Connections: clients})
 	}
+}
+
+// upElsewhere tells whether messages of a connection come in through another queue than these.
+func (t *turn) upElsewhere(meta *connMeta, here *session, these []queue.ID) bool {
+	return len(meta.Queues) > 1 && slices.ContainsFunc(meta.Queues, func(q ownQueue) bool {
+		s := t.loop.sessions[q.Relay]
+		if s == nil || s == here && slices.Contains(these, queue.ID(q.ID)) {
+			return false
+		}
+		o := s.queues[queue.ID(q.ID)]
+		return o != nil && o.state == queueUp
+	})
 }
 
 // relayBack takes up what the relay's absence has put off.
@@ -416,7 +436,7 @@ func (t *turn) loseQueue(s *session, id queue.ID) *connEntry {
 // queueRefused reports that a relay does not serve a queue any more.
 func (t *turn) queueRefused(s *session, id queue.ID, err error) {
 	e := t.loseQueue(s, id)
-	if e == nil || e.meta.State == stateDeleting {
+	if e == nil || e.meta.State == stateDeleting || e.core.Leaving(id) {
 		return
 	}
 	_, code := classify(err)

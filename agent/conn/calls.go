@@ -62,7 +62,7 @@ func (s *step) queueMessage(in Send) *Error {
 		return refuse(CodeLarge, "message")
 	case len(in.Ref) > MaxRef:
 		return refuse(CodeLarge, "reference")
-	case q.queued >= MaxOutbox:
+	case q.queued >= MaxOutbox, s.testing() != nil && s.testing().queued >= MaxOutbox:
 		return refuse(CodeBusy, "too many messages wait")
 	}
 	out := outgoing{kind: kindClient, notify: in.Notify, ref: in.Ref, forgotten: in.NoReceipt}

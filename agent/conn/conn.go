@@ -4,11 +4,13 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/link"
 	"github.com/coterie-im/coterie/agent/ratchet"
 	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/queue"
 )
 
 // Bounds, each with what happens beyond it.
@@ -185,6 +187,8 @@ func (s *step) call(in Input) *Error {
 		return s.answered(in)
 	case Resynchronise:
 		return s.resynchronise(in)
+	case SwitchQueue:
+		return s.switchQueue(in)
 	default:
 		return refuse(CodeProhibited, "unknown call")
 	}
@@ -204,6 +208,7 @@ func (c *Conn) Pending(env Env) []Effect {
 		return nil
 	}
 	s.issued = map[Op]bool{}
+	s.dropLeft()
 	if s.deletion == notDeleting {
 		for i := range s.receive {
 			if q := &s.receive[i]; q.status != queueMissing {
@@ -226,6 +231,12 @@ func (c *Conn) ID() ID { return c.id }
 
 // Resync returns the state of ratchet synchronisation.
 func (c *Conn) Resync() Resync { return c.resync }
+
+// Leaving tells whether an own queue is one that is not used any more, so that it means nothing if its relay knows it no
+// longer.
+func (c *Conn) Leaving(recipient queue.ID) bool {
+	return slices.ContainsFunc(c.receive, func(q receiveQueue) bool { return q.leaving && q.id == recipient })
+}
 
 // SecurityCode returns SHA-256 of the ratchet's associated data, which people compare to exclude somebody in between; ok
 // is false before there is a ratchet. It is another one after a re-synchronisation.

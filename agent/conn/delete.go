@@ -40,7 +40,8 @@ func (s *step) removeReceive(q *receiveQueue) {
 
 // queueGone goes on once an own queue is deleted or given up.
 func (s *step) queueGone(q *receiveQueue, err *Error) {
-	s.emit(QueueDeleted{q.server, err})
+	s.env.Tx.Delete(parkedName(q.slot))
+	s.emit(QueueDeleted{q.server, q.id, err})
 	s.removeReceive(q)
 }
 

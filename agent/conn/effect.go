@@ -101,7 +101,9 @@ type NewQueue struct {
 	Key   ed25519.PrivateKey // authorizes recipient commands
 	DH    keys.Public        // X25519, for the encryption between relay and recipient
 	Avoid []queue.Server     // relays that this connection uses already; choose another if there is one
-	Tried int                // how often it failed before; try another relay each time
+	// Leaves are those of them that have own queues: if all must be used again, choose none of these if there is another.
+	Leaves []queue.Server
+	Tried  int // how often it failed before; try another relay each time
 }
 
 // SecureQueue sets the sender's key of an own queue (KEY).

@@ -150,6 +150,30 @@ const (
 	Sending
 )
 
+// SwitchPhase is how far a switch to another queue is.
+type SwitchPhase uint8
+
+// The phases, in their order (docs/protocol.md, "Queue rotation").
+const (
+	SwitchStarted   SwitchPhase = iota + 1
+	SwitchConfirmed             // the sender has answered with its keys
+	SwitchSecured               // the new queue takes messages
+	SwitchCompleted             // the old queue is not used any more
+	SwitchAborted               // nothing comes of it; the old queue stays in use
+)
+
+// String returns the phase's word in the command protocol.
+func (p SwitchPhase) String() string {
+	return [...]string{"", "started", "confirmed", "secured", "completed", "aborted"}[p]
+}
+
+// SwitchChanged tells how far a switch is (SWITCH): of the own queue, or with Sending of the peer's.
+type SwitchChanged struct {
+	Sending bool
+	Phase   SwitchPhase
+	Err     *Error // why it does not go on; nil if it does, or if client or peer wanted it
+}
+
 // Waiting tells, once, that a step of the handshake has waited for a relay for some time, and goes on trying (ERR). Err is
 // what the relay's last answer was.
 type Waiting struct{ Err *Error }
@@ -160,6 +184,7 @@ type Failure struct{ Err *Error }
 // QueueDeleted tells that an own queue is gone from its relay, or was given up with an error (DEL_RCVQS).
 type QueueDeleted struct {
 	Server queue.Server
+	ID     queue.ID // recipient ID
 	Err    *Error
 }
 
@@ -180,6 +205,7 @@ func (SendFailed) effect()    {}
 func (Receipts) effect()      {}
 func (Continued) effect()     {}
 func (ResyncChanged) effect() {}
+func (SwitchChanged) effect() {}
 func (Waiting) effect()       {}
 func (Failure) effect()       {}
 func (QueueDeleted) effect()  {}
@@ -199,6 +225,7 @@ func (SendFailed) event()    {}
 func (Receipts) event()      {}
 func (Continued) event()     {}
 func (ResyncChanged) event() {}
+func (SwitchChanged) event() {}
 func (Waiting) event()       {}
 func (Failure) event()       {}
 func (QueueDeleted) event()  {}

@@ -36,9 +36,9 @@ func (s *step) newKeys() *ratchet.Keys {
 }
 
 // addReceiveQueue asks for an own queue, with fresh keys.
-func (s *step) addReceiveQueue(mode queue.Mode, client queue.Version) {
+func (s *step) addReceiveQueue(mode queue.Mode, client queue.Version) *receiveQueue {
 	s.receive = append(s.receive, receiveQueue{
-		slot:   uint8(len(s.receive)),
+		slot:   s.receiveSlots,
 		status: queueMissing,
 		mode:   mode,
 		client: client,
@@ -46,6 +46,8 @@ func (s *step) addReceiveQueue(mode queue.Mode, client queue.Version) {
 		relay:  newAgreementKey(s.env.Rand),
 		dh:     newAgreementKey(s.env.Rand),
 	})
+	s.receiveSlots++
+	return &s.receive[len(s.receive)-1]
 }
 
 // addSendQueue records the peer's queue with own keys for it. It fails for keys without a shared secret.
@@ -56,7 +58,7 @@ func (s *step) addSendQueue(i link.Info) error {
 		return err
 	}
 	s.send = append(s.send, sendQueue{
-		slot:   uint8(len(s.send)),
+		slot:   s.sendSlots,
 		status: queueNew,
 		mode:   i.Mode,
 		client: i.Version,
@@ -66,21 +68,16 @@ func (s *step) addSendQueue(i link.Info) error {
 		dh:     keys.FromX25519(private.PublicKey()),
 		secret: secret,
 	})
+	s.sendSlots++
 	return nil
 }
 
 // ownLink is the link of a contact address.
 func (s *step) ownLink() link.Request {
-	q := &s.receive[0]
 	r := link.Request{
-		Kind:  link.Contact,
-		Agent: s.env.supports().agent,
-		Queues: []link.Queue{{
-			Client:  s.env.supports().client,
-			Address: q.address(),
-			DH:      keys.FromX25519(agreementKey(q.dh).PublicKey()),
-			Mode:    q.mode,
-		}},
+		Kind:   link.Contact,
+		Agent:  s.env.supports().agent,
+		Queues: []link.Queue{s.linkQueue(&s.receive[0])},
 	}
 	if s.hasData {
 		r.ClientData = append([]byte{}, s.clientData...)
@@ -306,12 +303,7 @@ func (s *step) giveUp(err *Error) {
 	s.fail(err)
 	for i := range s.send {
 		q := &s.send[i]
-		for _, m := range s.outbox(q) {
-			if m.kind == kindClient {
-				s.emit(SendFailed{m.id, m.ref, over(CodeNotAvailable, "")})
-			}
-			s.drop(q, m)
-		}
+		s.dropAll(q)
 	}
 }
 

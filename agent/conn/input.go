@@ -72,6 +72,13 @@ type AckMessage struct {
 // connection is made, CodeNotAvailable if it has failed.
 type Resynchronise struct{ Force bool }
 
+// SwitchQueue moves the own end of the connection to another queue, on another relay if there is one (SWCH). The peer has to
+// answer twice, so it takes until both have been online; messages go on meanwhile. The old queue is deleted at the end. With
+// Abort, a switch that the peer has not answered yet is given up. Refused with CodeProhibited if a switch is under way, if
+// there is none to abort or it is too late for that, or when the ratchet must be re-synchronised; CodeBusy if 16 old queues
+// still wait for their relays; CodeNoQueue before the connection is made, CodeNotAvailable if it has failed.
+type SwitchQueue struct{ Abort bool }
+
 // Answered removes a request that came to a contact address: it was accepted (Join with its link on a new connection) or
 // rejected. Nothing is sent. Refused with CodeNotFound.
 type Answered struct{ Request string }
@@ -94,6 +101,7 @@ func (Received) input()        {}
 func (Allow) input()           {}
 func (Send) input()            {}
 func (AckMessage) input()      {}
+func (SwitchQueue) input()     {}
 func (Answered) input()        {}
 func (Resynchronise) input()   {}
 func (Retry) input()           {}

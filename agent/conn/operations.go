@@ -17,10 +17,16 @@ func (s *step) operate() {
 	for i := range s.receive {
 		q := &s.receive[i]
 		switch {
-		case s.deletion != notDeleting && q.status != queueMissing:
+		case (s.deletion != notDeleting || q.leaving) && q.status != queueMissing && (q.ack == "" || q.retry.due(s.now)):
 			s.issue(Op{opDelete, q.slot, uint64(q.tries)}, &q.retry, func(op Op) Operation { return DeleteQueue{op, q.recipient()} })
 		case s.deletion == notDeleting && q.ack != "":
 			s.issue(Op{opAck, q.slot, q.arrivals}, &q.ackRetry, func(op Op) Operation { return AckQueue{op, q.recipient(), q.ack} })
+			if q.leaving {
+				s.wake = earlier(s.wake, q.retry.next)
+			}
+		}
+		if other := s.merging(q); q.isParked() && other != nil && other.waits == 0 {
+			s.wake = earlier(s.wake, q.parkedUntil)
 		}
 	}
 	if s.phase == failed || s.deletion == deleting {
@@ -39,9 +45,9 @@ func (s *step) operateHandshake() {
 	for i := range s.receive {
 		q := &s.receive[i]
 		switch {
-		case q.status == queueMissing:
+		case q.status == queueMissing && !q.leaving:
 			s.issue(Op{opNew, q.slot, q.attempt}, &q.retry, func(op Op) Operation { return s.newQueue(op, q) })
-		case q.status == queueConfirmed && !q.senderKey.IsZero() && (s.phase == allowing || s.phase == keying):
+		case q.status == queueConfirmed && !q.senderKey.IsZero() && (s.phase == allowing || s.phase == keying || q.stage == switchKeyed):
 			s.issue(Op{opKey, q.slot, 0}, &q.retry, func(op Op) Operation { return SecureQueue{op, q.recipient(), q.senderKey} })
 		}
 	}
@@ -99,6 +105,7 @@ func (s *step) newQueue(op Op, q *receiveQueue) Operation {
 	for i := range s.receive {
 		if s.receive[i].status != queueMissing {
 			n.Avoid = append(n.Avoid, s.receive[i].server)
+			n.Leaves = n.Avoid
 		}
 	}
 	for i := range s.send {

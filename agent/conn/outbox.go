@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -23,6 +24,10 @@ const (
 	kindContinue
 	kindRatchetKey
 	kindReady
+	kindAddQueue
+	kindQueueKey
+	kindUseQueue
+	kindTestQueue
 )
 
 // notifies tells whether messages of the kind ask for a notification; the client decides for its own.
@@ -51,10 +56,13 @@ type outgoing struct {
 
 	retry retry
 
+	told bool // a copy of it has gone through another queue
+
 	forgotten bool // no receipt is expected; not stored
 }
 
-const outgoingFormat = 1
+// outgoingFormat is the version of the record, its first byte. Version 1, which is still read, ends before told.
+const outgoingFormat = 2
 
 func (m *outgoing) append(dst []byte) []byte {
 	dst = append(dst, outgoingFormat, byte(m.kind))
@@ -63,23 +71,28 @@ func (m *outgoing) append(dst []byte) []byte {
 	dst = wire.AppendStr16(appendTime(dst, m.created), m.keys)
 	dst = wire.AppendStr8(wire.AppendStr16(dst, m.text), m.body)
 	dst = wire.AppendStr16(wire.AppendU16(dst, uint16(m.agent)), m.params)
-	return m.retry.append(wire.AppendBool(wire.AppendBool(dst, m.keyed), m.signed))
+	dst = m.retry.append(wire.AppendBool(wire.AppendBool(dst, m.keyed), m.signed))
+	return wire.AppendBool(dst, m.told)
 }
 
 // decodeOutgoing reads what append wrote; ErrDamaged for everything else.
 func decodeOutgoing(b []byte) (*outgoing, error) {
 	r := wire.NewReader(b)
-	if r.U8() != outgoingFormat {
+	format := r.U8()
+	if format < 1 || format > outgoingFormat {
 		return nil, fmt.Errorf("%w: unknown format of outgoing message", ErrDamaged)
 	}
 	m := &outgoing{
-		kind: messageKind(enum(r, byte(kindConfirmation), byte(kindReady))),
+		kind: messageKind(enum(r, byte(kindConfirmation), byte(kindTestQueue))),
 		id:   r.I64(), number: r.I64(),
 		notify: r.Bool(), ref: string(r.Str8()),
 		created: readTime(r), keys: copied(r.Str16()),
 		text: copied(r.Str16()), body: copied(r.Str8()),
 		agent: queue.Version(r.U16()), params: copied(r.Str16()),
 		keyed: r.Bool(), signed: r.Bool(), retry: readRetry(r),
+	}
+	if format >= 2 {
+		m.told = r.Bool()
 	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: outgoing message: %w", ErrDamaged, err)
@@ -186,12 +199,65 @@ func (s *step) enqueue(q *sendQueue, m outgoing, padded int, complete func(numbe
 		s.heads[q.slot] = &m
 	}
 	q.queued++
+	s.copyToTesting(q, &m)
 	return &m, nil
+}
+
+// copyToTesting queues a message for the peer's new queue too, while messages go through both.
+func (s *step) copyToTesting(q *sendQueue, m *outgoing) {
+	if t := s.testing(); t != nil && t.slot != q.slot {
+		s.copyTo(t, m)
+	}
+}
+
+// copyTo queues a message for another queue too. It must not have older ones than those that wait there.
+func (s *step) copyTo(q *sendQueue, m *outgoing) {
+	c := *m
+	c.keys, c.retry = bytes.Clone(m.keys), retry{}
+	if len(m.body) > 0 {
+		c.body = s.env.Bodies.Add(s.env.Bodies.Get(m.body))
+	}
+	s.keep(q, &c)
+	q.queued++
+}
+
+// duplicate is a message that waits for two queues, in one of them.
+type duplicate struct {
+	queue   *sendQueue
+	message *outgoing
+}
+
+// copyElsewhere returns the copy of a message that waits for another queue, nil if there is none.
+func (s *step) copyElsewhere(q *sendQueue, m *outgoing) *duplicate {
+	for i := range s.send {
+		o := &s.send[i]
+		if o.slot == q.slot || o.queued == 0 {
+			continue
+		}
+		if h := s.heads[o.slot]; h != nil && h.id == m.id {
+			return &duplicate{o, h}
+		}
+		if b, ok := s.env.Tx.Get(outboxName(o.slot, m.id)); ok {
+			if c := s.decodedOutgoing(b); c != nil {
+				return &duplicate{o, c}
+			}
+		}
+	}
+	return nil
+}
+
+// tell notes that the client knows of the delivery of a message when its copy is delivered.
+func (s *step) tell(d *duplicate) {
+	d.message.told = true
+	s.keep(d.queue, d.message)
 }
 
 // enqueueContent queues a message of the agent's own.
 func (s *step) enqueueContent(kind messageKind, content envelope.Content) {
-	q := &s.send[0]
+	s.enqueueOwn(s.primary(), kind, content)
+}
+
+func (s *step) enqueueOwn(q *sendQueue, kind messageKind, content envelope.Content) {
 	m := outgoing{kind: kind, notify: kind.notifies()}
 	_, err := s.enqueue(q, m, envelope.MessageLength(s.pq, s.agent), func(number int64, previous []byte) plaintext {
 		return plaintext{text: envelope.Numbered{Number: number, Previous: previous, Content: content}.Append(nil)}

@@ -23,6 +23,9 @@ type arrival struct {
 	stored time.Time // by the relay
 	waits  int64     // set to its ID if the client must acknowledge it
 	first  bool      // set if the ratchet could not send before it
+
+	switched bool // set if it ends the switch to its queue
+	missing  bool // set with it if numbers before it are missing
 }
 
 // received handles a message from a relay. Whatever is wrong with it, it ends with an acknowledgement: at once, or when
@@ -34,8 +37,16 @@ func (s *step) received(in Received) {
 	}
 	if q.last != "" && in.ID == q.last {
 		q.arrivals++
-		s.redelivered(q)
+		if !q.isParked() {
+			s.redelivered(q)
+		}
 		return
+	}
+	if q.isParked() { // the relay has gone on without an acknowledgement
+		s.takeParked(q)
+		if q = s.receiveByID(in.Queue); q == nil {
+			return
+		}
 	}
 	if s.unacked >= MaxUnacked {
 		return // an honest relay does not deliver so many; they stay there
@@ -43,20 +54,17 @@ func (s *step) received(in Received) {
 	q.arrivals++
 	// Another message tells that the one before is acknowledged, and can be handled earlier than the answer to ACK.
 	q.last, q.waits, q.ack, q.ackRetry = in.ID, 0, "", retry{}
-	a := &arrival{queue: q, id: in.ID}
-	if err := s.open(a, in.Body); err != nil {
-		s.fail(err)
-	}
-	if a.waits == 0 {
-		s.acknowledge(q)
+	if s.merging(q) != nil {
+		s.park(q, in)
 		return
 	}
-	q.waits = a.waits
+	s.arrived(q, in.ID, in.Body)
 }
 
 // acknowledge asks for the acknowledgement of a queue's last message.
 func (s *step) acknowledge(q *receiveQueue) {
 	q.waits, q.ack, q.ackRetry = 0, q.last, retry{}
+	s.active(q)
 }
 
 // redelivered handles a message that the relay delivers again: it missed the acknowledgement, or there was none yet.
@@ -81,59 +89,45 @@ func (s *step) redelivered(q *receiveQueue) {
 	s.emit(m.event())
 }
 
+// arrived handles a message of the relay whose turn it is.
+func (s *step) arrived(q *receiveQueue, id queue.ID, body []byte) {
+	a := &arrival{queue: q, id: id}
+	if err := s.open(a, body); err != nil {
+		s.fail(err)
+	}
+	if a.waits == 0 {
+		s.acknowledge(q)
+	} else {
+		q.waits = a.waits
+	}
+	if a.switched {
+		s.switched(q.slot, a.missing)
+	}
+}
+
 // open goes through the relay's layer and the queue's.
 func (s *step) open(a *arrival, sealed []byte) *Error {
-	q := a.queue
-	m, err := queue.OpenMessage(q.sealing(), queue.MSG{ID: a.id, Sealed: sealed})
+	l, err := s.peel(a.queue, a.id, sealed)
 	if err != nil {
-		return peerError(CodeDecryptBox, "message of the relay")
+		if l.shut && l.known && !l.keyed { // with a key in front anybody may have sent it
+			s.cryptoFailed(err)
+		}
+		return err
 	}
-	a.stored = time.Unix(m.Time, 0).UTC()
-	if m.Quota {
-		s.drained(q)
+	a.stored = l.stored
+	if l.quota {
+		s.drained(a.queue)
 		return nil
 	}
-	c, err := envelope.ParseClient(m.Body)
-	if err != nil {
-		return peerError(CodeMessage, "client envelope")
-	}
-	if v := c.Version; !s.env.supports().client.Contains(v) && v > q.client {
-		return peerError(CodeVersion, "client envelope")
-	}
-	known, keyed := q.known(), !c.Key.IsZero()
-	if !known && !keyed {
-		return prohibited("message before the confirmation")
-	}
-	secret := q.secret
-	if !known {
-		if secret, err = agree(agreementKey(q.dh), c.Key); err != nil {
-			return peerError(CodeDecryptBox, "key of the sender")
-		}
-	}
-	header, inner, err := c.Open(&secret)
-	switch {
-	case errors.Is(err, box.ErrOpen):
-		e := peerError(CodeDecryptBox, "client envelope")
-		if known && !keyed { // with a key in front anybody may have sent it
-			s.cryptoFailed(e)
-		}
-		return e
-	case err != nil:
-		return peerError(CodeMessage, "client envelope")
-	}
-	e, err := envelope.Parse(inner)
-	if err != nil {
-		return peerError(CodeMessage, "agent envelope")
-	}
-	return s.decide(a, c, secret, header, e, known, keyed)
+	return s.decide(a, l)
 }
 
 func prohibited(what string) *Error { return peerError(CodePeerProhibited, what) }
 
 // decide is the table of what may come when (docs/protocol.md, "What the recipient accepts").
-func (s *step) decide(a *arrival, c envelope.Client, secret box.Secret, header envelope.PrivateHeader, e envelope.Envelope, known, keyed bool) *Error {
-	q, withKey := a.queue, !header.SenderKey.IsZero()
-	switch e := e.(type) {
+func (s *step) decide(a *arrival, l layers) *Error {
+	q, withKey, known, keyed := a.queue, !l.header.SenderKey.IsZero(), l.known, l.keyed
+	switch e := l.envelope.(type) {
 	case *envelope.Confirmation:
 		switch {
 		case known && keyed:
@@ -143,7 +137,7 @@ func (s *step) decide(a *arrival, c envelope.Client, secret box.Secret, header e
 		case !withKey && q.mode != queue.ModeMessaging:
 			return prohibited("confirmation without a key")
 		}
-		return s.confirmed(a, c.Version, secret, header.SenderKey, e)
+		return s.confirmed(a, l.version, l.secret, l.header.SenderKey, e)
 	case *envelope.Invitation:
 		if known || withKey || s.role != address {
 			return prohibited("invitation")
@@ -320,6 +314,7 @@ func (s *step) message(a *arrival, e *envelope.Message) *Error {
 		s.resynced(ResyncOK, nil)
 	}
 	a.queue.status = queueActive
+	a.switched = a.queue.stage == switchUsing
 	p, err := envelope.ParsePlaintext(plain)
 	n, ok := p.(envelope.Numbered)
 	switch {
@@ -392,8 +387,7 @@ func (s *step) cryptoFailed(e *Error) {
 
 // numbered counts and dispatches what the peer's agent says.
 func (s *step) numbered(a *arrival, n envelope.Numbered, hash [32]byte) *Error {
-	integrity := envelope.CheckIntegrity(s.receivedID, s.receivedHash, n.Number, n.Previous)
-	s.receivedID, s.receivedHash = n.Number, hash[:]
+	integrity := s.follow(a, n.Number, hash[:], n.Previous)
 	s.lastID++
 	m := &incoming{
 		id: s.lastID, slot: a.queue.slot, broker: a.id, number: n.Number, hash: hash,
@@ -415,6 +409,9 @@ func (s *step) numbered(a *arrival, n envelope.Numbered, hash [32]byte) *Error {
 		return nil
 	case envelope.Continue:
 		if !s.wakeDelivery(c.Queue) {
+			if s.sendSlots > 1 {
+				return nil // a queue that is not used any more
+			}
 			return peerError(CodeQueue, "QCONT: queue address not found in connection")
 		}
 		s.emit(Continued{})
@@ -422,8 +419,16 @@ func (s *step) numbered(a *arrival, n envelope.Numbered, hash [32]byte) *Error {
 	case envelope.Ready:
 		s.ready(a.first)
 		return nil
+	case envelope.AddQueue:
+		return s.queueAdded(c)
+	case envelope.QueueKey:
+		return s.queueKey(c)
+	case envelope.UseQueue:
+		return s.queueUsable(c)
+	case envelope.TestQueue:
+		return nil // that it came is all it says
 	default:
-		return peerError(CodeQueue, "queue rotation is not available")
+		return peerError(CodeMessage, "agent message")
 	}
 }
 
@@ -474,7 +479,7 @@ func (s *step) sendContinues() {
 		return
 	}
 	for _, slot := range s.drainedSlots {
-		if q := s.receiveSlot(slot); q != nil {
+		if q := s.receiveSlot(slot); q != nil && !q.leaving {
 			s.enqueueContent(kindContinue, envelope.Continue{Queue: q.address()})
 		}
 	}

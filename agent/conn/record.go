@@ -25,6 +25,7 @@ const (
 	recordOwed     = 'v' // u64 ID: receipt that cannot be sent yet
 	recordRequest  = 'q' // u64 number: request at a contact address
 
+	recordParked     = 'w' // slot: parked
 	recordRatchetKey = 'k' // SHA-256 of the peer's keys for a new ratchet: when they came
 )
 
@@ -35,9 +36,9 @@ var ErrNotFound = errors.New("no such connection")
 var ErrDamaged = errors.New("malformed stored connection")
 
 // stateFormat is the version of the state record, its first two bytes. Older ones are still read: version 1 ends before the
-// fields of a re-synchronisation, versions 2 and 3 before the queues that were full. Versions 1 and 2 have progress and the
-// number of queued messages in it.
-const stateFormat = 4
+// fields of a re-synchronisation, versions 2 and 3 before the queues that were full, version 4 before the fields of a switch.
+// Versions 1 and 2 have progress and the number of queued messages in it.
+const stateFormat = 5
 
 // progress is what every message sent changes, in a record of its own.
 type progress struct {
@@ -122,7 +123,44 @@ func (s *state) append(dst []byte) []byte {
 		dst = s.send[i].append(dst)
 	}
 	dst = append(wire.AppendStr16(dst, s.resyncKeys), byte(s.rebound))
-	return wire.AppendStr8(dst, s.drainedSlots)
+	dst = wire.AppendStr8(dst, s.drainedSlots)
+	return s.appendSwitches(dst)
+}
+
+// appendSwitches appends what queues have since there are several.
+func (s *state) appendSwitches(dst []byte) []byte {
+	dst = append(dst, s.receiveSlots, s.sendSlots)
+	for i := range s.receive {
+		q := &s.receive[i]
+		dst = wire.AppendI64(wire.AppendBool(append(dst, byte(q.stage)), q.leaving), q.hole)
+		dst = appendTime(dst, q.parkedUntil)
+	}
+	for i := range s.send {
+		dst = append(dst, byte(s.send[i].stage))
+	}
+	return dst
+}
+
+// readSwitches reads what appendSwitches wrote; before format 5 queues were numbered and never removed.
+func (s *state) readSwitches(r *wire.Reader, format uint16) {
+	if format < 5 {
+		for i := range s.receive {
+			s.receiveSlots = max(s.receiveSlots, s.receive[i].slot+1)
+		}
+		for i := range s.send {
+			s.sendSlots = max(s.sendSlots, s.send[i].slot+1)
+		}
+		return
+	}
+	s.receiveSlots, s.sendSlots = r.U8(), r.U8()
+	for i := range s.receive {
+		q := &s.receive[i]
+		q.stage, q.leaving = receiveStage(enum(r, 0, byte(switchUsing))), r.Bool()
+		q.hole, q.parkedUntil = r.I64(), readTime(r)
+	}
+	for i := range s.send {
+		s.send[i].stage = sendStage(enum(r, 0, byte(followTesting)))
+	}
 }
 
 // decodeState reads what append wrote; ErrDamaged for everything else.
@@ -180,6 +218,7 @@ func decodeState(b []byte) (*state, error) {
 	if format >= 4 {
 		s.drainedSlots = copied(r.Str8())
 	}
+	s.readSwitches(r, format)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

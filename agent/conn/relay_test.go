@@ -101,7 +101,7 @@ func (w *world) execute(n *node, op Operation) Input {
 	auth := refused(op, Auth, CodeAuth)
 	switch op := op.(type) {
 	case NewQueue:
-		return n.relay.create(n, op)
+		return n.relayFor(op).create(n, op)
 	case SecureQueue:
 		q := w.byRecipient(op.Recipient)
 		if q == nil || !q.secure(op.SenderKey) {
@@ -140,6 +140,16 @@ func (w *world) execute(n *node, op Operation) Input {
 	default:
 		panic(fmt.Sprintf("unknown operation %T", op))
 	}
+}
+
+// relayFor chooses where a node's queue is made: on its other relay if it has one and leaves the first.
+func (n *node) relayFor(op NewQueue) *relay {
+	for _, s := range op.Leaves {
+		if n.other != nil && s.Equal(n.relay.server) {
+			return n.other
+		}
+	}
+	return n.relay
 }
 
 func publicOf(s Sender) keys.Public {

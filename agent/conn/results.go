@@ -9,6 +9,9 @@ func (s *step) done(op Op) {
 	case opKey:
 		if q := s.receiveSlot(op.slot); q != nil && q.status == queueConfirmed {
 			q.status, q.retry = queueSecured, retry{}
+			if q.stage == switchKeyed {
+				s.emit(SwitchChanged{Phase: SwitchSecured})
+			}
 		}
 	case opSecure:
 		if q := s.sendSlot(op.slot); q != nil && q.status == queueNew {
@@ -31,7 +34,7 @@ func (s *step) done(op Op) {
 			q.ack, q.ackRetry = "", retry{}
 		}
 	case opDelete:
-		if q := s.receiveSlot(op.slot); q != nil && s.deletion != notDeleting {
+		if q := s.receiveSlot(op.slot); q != nil && (s.deletion != notDeleting || q.leaving) {
 			s.queueGone(q, nil)
 		}
 	}
@@ -47,6 +50,9 @@ func (s *step) posted() {
 // delivered goes on once a message is at the peer's relay.
 func (s *step) delivered(q *sendQueue, m *outgoing) {
 	s.drop(q, m)
+	if c := s.copyElsewhere(q, m); c != nil {
+		s.tell(c)
+	}
 	switch m.kind {
 	case kindConfirmation:
 		s.confirmationDelivered(q)
@@ -56,7 +62,11 @@ func (s *step) delivered(q *sendQueue, m *outgoing) {
 			s.connect()
 		}
 	case kindClient:
-		s.emit(Sent{m.id, m.ref})
+		if !m.told {
+			s.emit(Sent{m.id, m.ref})
+		}
+	case kindQueueKey, kindTestQueue:
+		s.rotationDelivered(q, m.kind)
 	}
 }
 
@@ -85,7 +95,11 @@ func (s *step) failed(in OperationFailed) {
 		}
 	case opKey:
 		if q := s.receiveSlot(op.slot); q != nil && q.status == queueConfirmed {
-			s.jobFailed(&q.retry, in)
+			if q.stage == switchKeyed {
+				s.keyFailed(q, in)
+			} else {
+				s.jobFailed(&q.retry, in)
+			}
 		}
 	case opSecure:
 		if q := s.sendSlot(op.slot); q != nil && q.status == queueNew {
@@ -108,11 +122,15 @@ func (s *step) failed(in OperationFailed) {
 			s.ackFailed(q, in)
 		}
 	case opDelete:
-		if q := s.receiveSlot(op.slot); q != nil && s.deletion != notDeleting {
+		switch q := s.receiveSlot(op.slot); {
+		case q == nil:
+		case s.deletion != notDeleting:
 			s.deleteFailed(q, in)
+		case q.leaving:
+			s.removalFailed(q, in)
 		}
 	case opSubscribe:
-		if !in.transient() {
+		if q := s.receiveSlot(op.slot); !in.transient() && !(q != nil && q.leaving) { // one that is left may be gone
 			s.fail(refuse(in.Code, "subscription"))
 		}
 	}
@@ -147,13 +165,17 @@ func (s *step) stall(code Code) {
 
 // newFailed makes new keys for the next attempt, which may go to another relay.
 func (s *step) newFailed(q *receiveQueue, in OperationFailed) {
-	if s.deletion != notDeleting {
+	if s.deletion != notDeleting || q.leaving {
 		s.removeReceive(q)
 		return
 	}
 	q.key, q.relay, q.dh = newSigningKey(s.env.Rand), newAgreementKey(s.env.Rand), newAgreementKey(s.env.Rand)
 	q.attempt++
 	q.tries++
+	if q.stage != switchNone {
+		s.newQueueFailed(q, in)
+		return
+	}
 	s.jobFailed(&q.retry, in)
 }
 
@@ -165,6 +187,7 @@ func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
 		return
 	}
 	v, rule := judge(in.Class, m.created, s.now)
+	slot := q.slot
 	switch v {
 	case tryAgain, warnAndTry:
 		if m.kind == kindConfirmation {
@@ -173,18 +196,18 @@ func (s *step) undelivered(q *sendQueue, m *outgoing, in OperationFailed) {
 			m.retry.after(s.now, rule)
 		}
 		s.keep(q, m)
-		if v == warnAndTry && m.kind == kindClient {
+		if v == warnAndTry && m.kind == kindClient && !m.told {
 			s.emit(SendWarning{m.id, m.ref, reason})
 		}
 		return
 	case giveUp, giveUpOlder:
-		s.abandon(q, m, reason)
-		if in.Class == Auth && s.deletion == deletingAfterDelivery {
+		s.abandon(q, m, reason, in.transient())
+		if in.Class == Auth && s.deletion == deletingAfterDelivery && len(s.send) == 1 {
 			s.deletion = deleting
 		}
 	}
 	if v == giveUpOlder {
-		s.abandonOlder(q, in, reason)
+		s.abandonOlder(slot, in, reason)
 	}
 }
 
@@ -207,8 +230,12 @@ func (s *step) confirmationRefused(q *sendQueue, m *outgoing, in OperationFailed
 	}
 }
 
-// abandon gives a message up.
-func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error) {
+// abandon gives a message up, unless another queue has it. late tells that there was not enough time for it.
+func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error, late bool) {
+	if m.told || s.copyElsewhere(q, m) != nil {
+		s.drop(q, m)
+		return
+	}
 	switch m.kind {
 	case kindClient:
 		s.drop(q, m)
@@ -218,6 +245,9 @@ func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error) {
 	case kindRatchetKey, kindReady:
 		s.drop(q, m)
 		s.resyncFailed(reason)
+	case kindAddQueue, kindQueueKey, kindUseQueue, kindTestQueue:
+		s.drop(q, m)
+		s.rotationAbandoned(q, m.kind, reason, late)
 	default:
 		s.drop(q, m)
 		s.fail(reason)
@@ -225,12 +255,20 @@ func (s *step) abandon(q *sendQueue, m *outgoing, reason *Error) {
 }
 
 // abandonOlder gives up what waits behind a message that was given up because of its age and is as old itself.
-func (s *step) abandonOlder(q *sendQueue, in OperationFailed, reason *Error) {
-	for _, m := range s.outbox(q) {
-		if v, _ := judge(in.Class, m.created, s.now); v != giveUpOlder || s.phase == failed {
+func (s *step) abandonOlder(slot uint8, in OperationFailed, reason *Error) {
+	for {
+		q := s.sendSlot(slot) // what is given up may be the queue
+		if q == nil || s.phase == failed {
 			return
 		}
-		s.abandon(q, m, reason)
+		m := s.head(q)
+		if m == nil {
+			return
+		}
+		if v, _ := judge(in.Class, m.created, s.now); v != giveUpOlder {
+			return
+		}
+		s.abandon(q, m, reason, in.transient())
 	}
 }
 
@@ -249,7 +287,11 @@ func (s *step) ackFailed(q *receiveQueue, in OperationFailed) {
 func (s *step) retryNow() {
 	s.stalled = ""
 	for i := range s.receive {
-		s.receive[i].retry, s.receive[i].ackRetry = retry{}, retry{}
+		q := &s.receive[i]
+		q.ackRetry = retry{}
+		if !q.leaving || q.tries > 0 { // else it is kept for a reason
+			q.retry = retry{}
+		}
 	}
 	if s.post != nil {
 		s.post.retry = retry{}

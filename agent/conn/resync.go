@@ -53,6 +53,7 @@ func (s *step) sendRatchetKey(p ratchet.Params) {
 	s.forgetSent()
 	s.keep(q, m)
 	q.queued++
+	s.copyToTesting(q, m)
 }
 
 // resyncable tells whether the connection is far enough for keys of the peer: everything of the handshake that the ratchet

@@ -106,7 +106,9 @@ type state struct {
 	deleteBy time.Time // when deletingAfterDelivery ends at the latest
 
 	receive []receiveQueue // the primary one first
-	send    []sendQueue
+	send    []sendQueue    // the same
+
+	receiveSlots, sendSlots uint8 // next numbers of queues
 }
 
 // confirmation is what the initiator keeps of the joiner's.
@@ -125,7 +127,7 @@ type post struct {
 
 // receiveQueue is an own queue.
 type receiveQueue struct {
-	slot   uint8 // never used again in this connection
+	slot   uint8 // not used again by the next 255 queues of the connection
 	status status
 	mode   queue.Mode
 	client queue.Version // agreed; our highest before that
@@ -148,6 +150,11 @@ type receiveQueue struct {
 	waits    int64    // its ID at the client if it waits for the client, else 0
 	ack      queue.ID // to be acknowledged; empty: nothing
 	ackRetry retry
+
+	stage       receiveStage // of the switch to it
+	leaving     bool         // to be deleted
+	hole        int64        // number that came only through it, as the old queue shows; 0: none
+	parkedUntil time.Time    // when the last message, which is set aside, is taken up at the latest; zero: it is not
 }
 
 // sendQueue is a queue of the peer.
@@ -165,6 +172,8 @@ type sendQueue struct {
 
 	retry  retry  // of SKEY
 	queued uint32 // messages in the outbox; not stored
+
+	stage sendStage // of the switch to it
 }
 
 func (q *receiveQueue) recipient() Recipient {

@@ -35,6 +35,8 @@ func (s *step) damaged(err error) {
 // finish lets the handshake go on, derives operations from the state and stores everything.
 func (s *step) finish() []Effect {
 	s.advance()
+	s.unpark()
+	s.rotate()
 	s.sendContinues()
 	s.sendOwed()
 	s.endDeletion()

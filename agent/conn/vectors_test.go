@@ -258,7 +258,7 @@ func TestRecordedConversation(t *testing.T) {
 	// The recorded continue, queue addresses and so on are about queues that this connection does not have.
 	wants := []string{
 		"conn.Confirmation ", "", "conn.Info conn.Connected ", "AGENT A_PROHIBITED ", "conn.Message ", "conn.Message ",
-		"conn.Receipts ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "",
+		"conn.Receipts ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "AGENT A_QUEUE ", "", "",
 		"conn.ResyncChanged ", "AGENT A_PROHIBITED ",
 	}
 	for i, body := range r.Bodies {

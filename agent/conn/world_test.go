@@ -82,6 +82,7 @@ type node struct {
 	w        *world
 	name     string
 	relay    *relay
+	other    *relay // where its queue moves to; nil: to the same
 	rand     *rand.ChaCha8
 	versions *versions
 
@@ -254,9 +255,19 @@ func (n *node) obsolete(op Op) bool {
 	case opAck:
 		return true // another message came
 	case opNew:
-		return c.deletion != notDeleting
+		q := c.begin(n.env()).receiveSlot(op.slot)
+		return c.deletion != notDeleting || q == nil || q.leaving
 	case opSend, opPost: // the peer's answer came first, or the connection ended
-		return c.phase == failed || c.deletion == deleting || c.send[0].queued == 0 || c.heads[0] == nil || uint64(c.heads[0].id) != op.number
+		s := c.begin(n.env())
+		q := s.sendSlot(op.slot)
+		if c.phase == failed || c.deletion == deleting || q == nil {
+			return true
+		}
+		m := s.head(q)
+		return m == nil || uint64(m.id) != op.number
+	case opKey, opDelete: // of a queue that was given up, or is gone
+		q := c.begin(n.env()).receiveSlot(op.slot)
+		return q == nil || op.kind == opKey && (q.leaving || c.deletion != notDeleting)
 	default:
 		return false
 	}

@@ -19,6 +19,8 @@ type API interface {
 	Ack(ctx context.Context, id agent.ConnectionID, message int64, o *agent.AckOptions) error
 	Retry(context.Context, agent.ConnectionID) error
 	ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error
+	ConnectionSwitch(context.Context, agent.ConnectionID) error
+	ConnectionSwitchAbort(context.Context, agent.ConnectionID) error
 	DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error
 	Connection(context.Context, agent.ConnectionID) (agent.ConnectionInfo, error)
 	Connections(context.Context) ([]agent.ConnectionInfo, error)

@@ -86,6 +86,18 @@ func (c *Client) ConnectionResync(ctx context.Context, id agent.ConnectionID, fo
 	return err
 }
 
+// ConnectionSwitch implements API.
+func (c *Client) ConnectionSwitch(ctx context.Context, id agent.ConnectionID) error {
+	_, err := c.order(ctx, "SWCH", connectionEntity(id), switchParams{})
+	return err
+}
+
+// ConnectionSwitchAbort implements API.
+func (c *Client) ConnectionSwitchAbort(ctx context.Context, id agent.ConnectionID) error {
+	_, err := c.order(ctx, "SWCH", connectionEntity(id), switchParams{Abort: true})
+	return err
+}
+
 // DeleteConnection implements API.
 func (c *Client) DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error {
 	_, err := c.order(ctx, "DEL", connectionEntity(id), deleteParams{wait})

@@ -43,6 +43,9 @@ type (
 	resyncParams struct {
 		Force bool `control:"optional"`
 	}
+	switchParams struct {
+		Abort bool `control:"optional"`
+	}
 	deleteParams struct {
 		Wait bool `control:"optional"`
 	}
@@ -111,6 +114,13 @@ var connectionCommands = []command{
 	define("RSYNC", onConnection, "OK", "make a new ratchet with the peer when RSYNC events say allowed or required; with T at any time. RSYNC events follow.",
 		func(ctx context.Context, a API, e agent.Entity, p resyncParams) (agent.Entity, nothing, error) {
 			return done(e, a.ConnectionResync(ctx, e.Connection(), p.Force))
+		}),
+	define("SWCH", onConnection, "OK", "move the connection's own queue to another relay; with T give that up, while the peer has not answered. SWITCH events follow.",
+		func(ctx context.Context, a API, e agent.Entity, p switchParams) (agent.Entity, nothing, error) {
+			if p.Abort {
+				return done(e, a.ConnectionSwitchAbort(ctx, e.Connection()))
+			}
+			return done(e, a.ConnectionSwitch(ctx, e.Connection()))
 		}),
 	define("DEL", onConnection, "OK", "end a connection, with T after what is queued has been delivered",
 		func(ctx context.Context, a API, e agent.Entity, p deleteParams) (agent.Entity, nothing, error) {

@@ -216,6 +216,14 @@ func (f *fake) ConnectionResync(ctx context.Context, id agent.ConnectionID, forc
 	return take(ctx, f, "ConnectionResync", id, force)
 }
 
+func (f *fake) ConnectionSwitch(ctx context.Context, id agent.ConnectionID) error {
+	return take(ctx, f, "ConnectionSwitch", id)
+}
+
+func (f *fake) ConnectionSwitchAbort(ctx context.Context, id agent.ConnectionID) error {
+	return take(ctx, f, "ConnectionSwitchAbort", id)
+}
+
 func (f *fake) DeleteConnection(ctx context.Context, id agent.ConnectionID, wait bool) error {
 	return take(ctx, f, "DeleteConnection", id, wait)
 }

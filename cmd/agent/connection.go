@@ -16,7 +16,7 @@ import (
 
 func connectionCommands(s *settings) []*cobra.Command {
 	return []*cobra.Command{
-		newCommand(s), joinCommand(s), allowCommand(s), acceptCommand(s), sendCommand(s), ackCommand(s), resyncCommand(s), deleteCommand(s), listCommand(s), showCommand(s),
+		newCommand(s), joinCommand(s), allowCommand(s), acceptCommand(s), sendCommand(s), ackCommand(s), resyncCommand(s), switchCommand(s), deleteCommand(s), listCommand(s), showCommand(s),
 		s.order("reject ADDRESS REQUEST", "Forget a REQ event; the peer is not told", 2, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.Reject(ctx, connection(args[0]), args[1])
 		}),
@@ -118,6 +118,18 @@ func resyncCommand(s *settings) *cobra.Command {
 	return c
 }
 
+func switchCommand(s *settings) *cobra.Command {
+	var abort bool
+	c := s.order("switch CONNECTION", "Move the queue in which messages come in to another relay", 1, func(ctx context.Context, a *control.Client, args []string) error {
+		if abort {
+			return a.ConnectionSwitchAbort(ctx, connection(args[0]))
+		}
+		return a.ConnectionSwitch(ctx, connection(args[0]))
+	})
+	c.Flags().BoolVar(&abort, "abort", false, "give a switch up that the peer has not answered yet")
+	return c
+}
+
 func deleteCommand(s *settings) *cobra.Command {
 	var wait bool
 	c := s.order("delete CONNECTION", "End a connection and remove its queues", 1, func(ctx context.Context, a *control.Client, args []string) error {
@@ -170,6 +182,11 @@ func printConnection(w io.Writer, i agent.ConnectionInfo) {
 	}
 	if i.Ratchet != "" {
 		online += ", re-synchronisation " + i.Ratchet
+	}
+	for _, phase := range []string{i.SwitchReceiving, i.SwitchSending} {
+		if phase != "" {
+			online += ", switch " + phase
+		}
 	}
 	fmt.Fprintln(w, entity(i.ID), i.Kind, i.State, online)
 }

@@ -60,7 +60,7 @@ func TestWrongMessages(t *testing.T) {
 		content("QA", "AGENT A_QUEUE", addQueue(address)),
 		content("QK", "AGENT A_QUEUE", queueKey(address)),
 		content("QU", "AGENT A_QUEUE", join([]byte("QU\x01"), address.Append(nil), []byte("T"))),
-		content("QT", "AGENT A_QUEUE", join([]byte("QT\x01"), address.Append(nil))),
+		content("QT and more", malformed, join([]byte("QT\x01"), address.Append(nil), []byte("x"))),
 		envelope("unknown envelope", malformed, func(p *peer) []byte { return []byte("\x00\x07Zxy") }),
 		envelope("cut envelope", malformed, func(p *peer) []byte { return []byte("\x00") }),
 		envelope("no envelope", malformed, func(p *peer) []byte { return nil }),

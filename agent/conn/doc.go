@@ -1,6 +1,6 @@
 // Package conn is one duplex connection between two agents as a state machine: the handshake in its standard, fast and
 // mixed forms, contact addresses, sending with strict order and published retry rules, receiving with integrity results
-// and without duplicates, receipts, quota and deletion (docs/protocol.md, "Procedures").
+// and without duplicates, receipts, quota, new ratchets, queues that move, and deletion (docs/protocol.md, "Procedures").
 //
 // It does no I/O and has no clock, no timers and no randomness of its own. Everything happens in Step: an input (a
 // client's call, a message from a relay, the result of a relay operation, a tick) changes the state, the records in the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/store"
 )
 
@@ -141,4 +142,40 @@ func TestSwitchIsAborted(t *testing.T) {
 		}
 		return nil
 	}))
+}
+
+// TestPairConnectionIsSwitched: nothing moves the queue of a pair connection by itself, but when the other member's agent
+// does, its own follows, and the group goes on.
+func TestPairConnectionIsSwitched(t *testing.T) {
+	relay := startRelay(t)
+	agents := newAgents(t, relay, "alice", "bob")
+	c := newCircle(t, GroupOptions{}, agents...)
+	c.say(0, "before")
+	a := agents[0]
+	var pair ConnectionID
+	must(t, do(t.Context(), a.Agent, func(t *turn) error {
+		for _, id := range t.tx.Owners(store.Connection) {
+			if e, err := t.conn(ConnectionID(id)); err == nil && e.meta.Group != "" && e.meta.State == stateConnected && !e.meta.Door {
+				pair = e.id
+				return t.stepConn(e, conn.SwitchQueue{})
+			}
+		}
+		return ErrNoConnection
+	}))
+	await(t, func() (done bool) {
+		must(t, do(t.Context(), a.Agent, func(t *turn) error {
+			e, err := t.conn(pair)
+			done = err == nil && e.meta.SwitchReceiving == "" && len(e.meta.Queues) == 1
+			return err
+		}))
+		return done
+	})
+	c.together()
+	c.say(0, "after")
+	c.say(1, "and back")
+	for _, a := range agents {
+		if a.count("ERR")+a.count("GWARN")+a.count("SWITCH") != 0 {
+			t.Errorf("%s", a.describe())
+		}
+	}
 }

@@ -312,13 +312,14 @@ func (s *step) doorFrame(in DoorFrame) {
 	}
 }
 
-// doorTo returns the door over which offers for a member can go: nil if there is none.
+// doorTo returns the door over which offers for a member can go: nil if there is none. Whoever knocks here hears nothing of
+// what goes over a connection that looks well: its store may be older than that.
 func (g *Group) doorTo(p *peer) *door {
-	if g.main.status != StatusMember || len(g.doors) == 0 || p.healthy() {
+	if g.main.status != StatusMember || len(g.doors) == 0 {
 		return nil
 	}
 	for _, d := range g.sortedDoors() {
-		if (d.kind == doorKnock || d.kind == doorMember) && d.member == p.key && d.synced {
+		if (d.kind == doorKnock && !p.healthy() || d.kind == doorMember) && d.member == p.key && d.synced {
 			return d
 		}
 	}

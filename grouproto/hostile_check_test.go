@@ -51,7 +51,7 @@ func (h *hostile) mayBeTold(n *node, m StoredMessage) {
 	}
 	h.news = append(h.news, m.ID)
 	if a := h.nodeOf(author); a != nil && a.filter == nil && !m.Vouched {
-		if k, ok := loadKept(a.tx, 'm', author, m.ID.Number); !ok || k.id.Hash != m.ID.Hash {
+		if !h.wrote(a, m.ID) {
 			h.t.Errorf("%s was told message %d of %s, who wrote something else, as confirmed", n.name, m.ID.Number, a.name)
 		}
 	}
@@ -102,6 +102,10 @@ func (h *hostile) justified(n *node, w Warned) {
 		return
 	}
 	switch w.Warning {
+	case WarnEquivocation:
+		if h.lostBy[about] != nil {
+			return // it wrote before it knew that it had gone back
+		}
 	case WarnDisputed:
 		// What a villain has said twice or made up, honest members pass on; nobody can prove who did it.
 		return
@@ -110,7 +114,7 @@ func (h *hostile) justified(n *node, w Warned) {
 			return // contests are removals
 		}
 	case WarnLimit:
-		if h.restarts {
+		if h.restarts || h.lostBy[about] != nil || h.lostBy[n] != nil {
 			return // what paces questions is lost with the process
 		}
 	case WarnHello:
@@ -204,6 +208,7 @@ func (h *hostile) check() {
 	h.connections(in)
 	h.arrived(in)
 	h.reports(in)
+	h.cameBack(in)
 	for _, n := range in {
 		before := n.g.StateHash()
 		n.load()
@@ -286,6 +291,9 @@ func (h *hostile) stranded(n *node) string {
 		if at := h.nodeOf(p.key); at != nil && at.filter == nil && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil {
 			return ""
 		}
+	}
+	if h.forgotAll(n) {
+		return "its store is older than its connections"
 	}
 	if len(h.metWell(n)) == 0 {
 		return "everybody who was ever connected with it misbehaves or is gone"
@@ -382,6 +390,9 @@ func (h *hostile) arrived(in []*node) {
 	for _, author := range in {
 		st := &step{Group: author.g, env: author.env(author.tx)}
 		for _, number := range author.numbers(0) {
+			if h.twice(author, number) {
+				continue
+			}
 			k, ok := st.loadMessage(author.g.self, number)
 			if !ok && author.g.chains[author.g.self].missing(number) {
 				continue // made up by somebody
@@ -402,9 +413,9 @@ func (h *hostile) arrived(in []*node) {
 					continue // older than its add, and nothing of the author that leads to it is for it
 				}
 				switch {
+				case got > 0 && !must && n.texts[key] == "": // a false copy, refuted, of what it may not have
 				case must && got != 1, !must && got > 0 && len(value) == 0:
 					h.t.Errorf("%s was told message %d of %s %d times", n.name, number, author.name, got)
-				case got > 0 && !must && n.texts[key] == "": // a false copy, refuted, of what it may not have any more
 				case got > 0 && n.texts[key] != string(k.message.Body):
 					h.t.Errorf("%s has another text of message %d of %s", n.name, number, author.name)
 				}
@@ -424,6 +435,9 @@ func (h *hostile) reports(in []*node) {
 			}
 			author := h.nodeOf(a.Author)
 			for _, n := range in {
+				if h.lostBy[author] != nil {
+					continue
+				}
 				if author != nil && author.filter == nil {
 					h.t.Errorf("%s has written two operations side by side", author.name)
 				} else if n.g.self != a.Author && !slices.Contains(warnedOf(n, WarnEquivocation), a.Author) {

@@ -68,7 +68,7 @@ func TestHostile(t *testing.T) {
 	for _, k := range []string{
 		"warning equivocation about", "warning disputed about", "warning hello about", "warning limit about", "warning card about",
 		"warning sweep about", "MessageReplaced", "MessageConfirmed", "MemberRestored", "Restored", "Removed", "Joined", "MemberPaused",
-		"PairWaiting", "CaughtUp", "Knocking",
+		"PairWaiting", "CaughtUp", "Knocking", "GoneBack", "OwnMessage",
 	} {
 		if all[k] == 0 {
 			t.Errorf("in %d runs there was no %q", seeds, k)
@@ -184,7 +184,7 @@ func runHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string) 
 func playHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string, count map[string]int) {
 	p := &probe{}
 	h := &hostile{sim: newSim(p, seed), keep: keep, probe: p, prior: map[string]Key{}, count: map[string]int{},
-		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}, apart: map[*node]bool{}, met: map[*node][]Key{}}
+		first: map[string]bool{}, seen: map[*node]int{}, wasIn: map[*node]bool{}, apart: map[*node]bool{}, met: map[*node][]Key{}, lostBy: map[*node]*wentBack{}}
 	h.faults = newFaults(seed)
 	if trace != nil {
 		h.traceTo(trace)
@@ -220,8 +220,11 @@ type hostile struct {
 	forged   bool            // somebody made copies up
 	apart    map[*node]bool  // cut off from everybody else
 	met      map[*node][]Key // who it was ever connected with
-	swept    bool            // a villain has removed many at once
-	lost     int             // honest members that villains have removed
+	copied   *node           // whose store was copied
+	copy     *oldStore
+	lostBy   map[*node]*wentBack // who went back to a copy
+	swept    bool                // a villain has removed many at once
+	lost     int                 // honest members that villains have removed
 	lossless bool
 	back     time.Duration // how far a clock was set back
 	restarts bool          // processes end all the time
@@ -432,7 +435,7 @@ func (h *hostile) invites(inviter *node, role Role) {
 // fault lets something go wrong, or right again.
 func (h *hostile) fault(rng *rand.Rand) {
 	n, other := pick(rng, h.nodes), pick(rng, h.nodes)
-	switch k := rng.IntN(12); {
+	switch k := rng.IntN(15); {
 	case k < 3:
 		for _, n := range h.nodes {
 			if n.stopped {
@@ -467,6 +470,10 @@ func (h *hostile) fault(rng *rand.Rand) {
 		h.loseOne(rng)
 	case k < 11 && !h.lossless:
 		h.faults.contacts[[2]*node{n, other}] = true
+	case k == 12:
+		h.backup(rng)
+	case k > 12:
+		h.goBack()
 	default:
 		h.faults.offline[n] = !h.faults.offline[n]
 	}

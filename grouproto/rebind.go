@@ -222,6 +222,7 @@ func (s *step) proven(p *peer, c *pairConn, frames [][]byte) bool {
 
 // helloAgain takes a hello over a ratchet that is proven: the peer has not got ours.
 func (s *step) helloAgain(p *peer, c *pairConn, frame []byte) {
+	s.wide = true
 	b := &c.rebound
 	if !b.maySay(s.env.Now) || !p.frames.take(s.env.Now, 1, peerBurst, peerRate) ||
 		!s.helloGood(p, c, b.side.other().hello(), b.binding, frame) {

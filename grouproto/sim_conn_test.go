@@ -21,6 +21,9 @@ type simConn struct {
 	full    bool
 	nextIn  time.Time
 	ratchet simRatchet
+
+	carried   int  // messages that the owner has sent over it
+	forgotten bool // the owner's store is older than it
 }
 
 // simRatchet is one end's encryption. Bodies open only if both ends have the same one.
@@ -122,6 +125,7 @@ func (n *node) sendOver(e SendConn) {
 			return true
 		}
 		to.inbox++
+		c.carried++
 		n.step(Sent{c.name, e.Ref})
 		if s.faults.repeats(c) {
 			s.after(s.delay(), func() {
@@ -141,7 +145,7 @@ func (n *node) sendOver(e SendConn) {
 					c.work()
 				})
 			}
-			if !to.deleted && to.opens(sealed) {
+			if !to.deleted && !to.forgotten && to.opens(sealed) {
 				to.owner.step(Message{to.name, body})
 			}
 		})
@@ -199,7 +203,7 @@ func (c *simConn) sendKeys() {
 
 func (c *simConn) keysCame(theirs string) {
 	r := &c.ratchet
-	if c.deleted {
+	if c.deleted || c.forgotten {
 		return
 	}
 	switch r.state {
@@ -258,9 +262,11 @@ func (c *simConn) work() {
 			c.work()
 			return
 		}
-		do := c.out[0]
-		if do() {
-			c.out = c.out[1:]
+		if len(c.out) == 0 {
+			return // its owner went back to an old store
+		}
+		if do := c.out[0]; do() {
+			c.out = c.out[min(1, len(c.out)):]
 			c.work()
 		}
 	})

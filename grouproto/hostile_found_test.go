@@ -349,3 +349,39 @@ func TestStolenRequestsGoAnotherWay(t *testing.T) {
 	}
 	s.stillWell(s.nodes...)
 }
+
+// The store of a member goes back to before the only connection that another one has with it. It knocks, and gets the offer
+// over its door: what the other one takes for a connection leads nowhere.
+func TestRestoredMemberKnocks(t *testing.T) {
+	s := newSim(t, 312)
+	s.group(2, oplog.Symmetric())
+	back, holder := s.nodes[0], s.nodes[1]
+	holder.must(Publish{})
+	s.run(2 * time.Hour)
+	if holder.g.initiates(holder.g.peers[back.g.self]) == false {
+		t.Fatal("the other one makes the offers")
+	}
+	old, oldConn := back.backup(), back.g.peers[holder.g.self].ready().name
+	holder.must(Repair{back.g.self})
+	s.run(2 * time.Hour)
+	now := back.g.peers[holder.g.self].ready().name
+	if now == oldConn {
+		t.Fatal("no other connection")
+	}
+	s.conns[now].forgotten = true
+	back.restoreFrom(old)
+	back.step(Failed{oldConn, ReasonAuth})
+	atDoor := false
+	holder.hook = func(_ *node, e Effect) {
+		if d, ok := e.(SendDoor); ok {
+			f, err := decodeFrame(d.Frame)
+			atDoor = atDoor || err == nil && f.tag == TagInvMem
+		}
+	}
+	s.until(15*time.Minute, back.g.peers[holder.g.self].healthy)
+	if !atDoor {
+		t.Error("the offer did not go over the door")
+	}
+	s.run(5 * time.Minute)
+	s.stillWell(s.nodes...)
+}

@@ -147,3 +147,31 @@ func TestAttackEquivocationThenRemoval(t *testing.T) {
 	}
 	s.agree(creator, other)
 }
+
+// Who has left comes back with a new key only: nobody can add the old one again.
+func TestOldKeyOfWhoHasLeftNeverReturns(t *testing.T) {
+	s := newSim(t, 95)
+	s.group(3, oplog.Symmetric())
+	creator, other, gone := s.nodes[0], s.nodes[1], s.nodes[2]
+	old := gone.g.self
+	gone.must(Leave{})
+	s.run(time.Minute)
+	add := &oplog.Add{Member: old, Role: oplog.Plain}
+	if _, err := creator.g.log.Next(creator.g.self, add, s.now.Unix()); err != oplog.ReasonAdded {
+		t.Error("it may be written:", err)
+	}
+	op := creator.hostile(other, add, creator.g.log.Heads()...)
+	if other.g.log.Has(op.ID()) {
+		t.Error("it is admitted")
+	}
+	s.run(Grace + time.Hour)
+	again := s.node("again")
+	creator.invite(again)
+	s.until(10*time.Minute, func() bool { return s.connected(creator, other, again) })
+	for _, n := range []*node{creator, other, again} {
+		if _, ok := n.g.st.Member(old); ok || again.g.self == old {
+			t.Errorf("%s: the old key is back", n.name)
+		}
+	}
+	s.agree(creator, other, again)
+}

@@ -79,6 +79,9 @@ func Create(env Env, o CreateOptions) (*Group, []Effect, error) {
 	if len(o.Card) > MaxCard-cardSalt {
 		return nil, nil, ErrTooLarge
 	}
+	if o.Policy.OpsVersion > oplog.Version() {
+		return nil, nil, ErrUpgrade
+	}
 	g := empty()
 	s := &step{Group: g, env: env}
 	g.newKey(env, o.Card)

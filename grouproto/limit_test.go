@@ -151,6 +151,7 @@ var limitCases = []limitCase{
 	{LimitUnjudged, true, func(t *testing.T, s *sim, a, b *node) {
 		p := oplog.Symmetric()
 		p.OpsVersion = 2
+		a.know(2)
 		a.must(SetPolicy{p})
 		s.run(time.Minute)
 		seq := a.g.log.Op(a.g.log.Heads()[0]).Seq
@@ -241,5 +242,84 @@ func TestLimitsHaveDefaultsAndBounds(t *testing.T) {
 	}
 	if got := (Limits{MaxMembers: 5000}).complete().MaxMembers; got != MaxMembers {
 		t.Errorf("%d members", got)
+	}
+}
+
+// However often a connection fails, a member makes so many offers a day, and says why it makes no more.
+func TestOffersOfADay(t *testing.T) {
+	s := newSim(t, 67)
+	s.group(3, oplog.Symmetric())
+	a, b := s.nodes[1], s.nodes[2]
+	if !a.g.initiates(a.g.peers[b.g.self]) {
+		a, b = b, a
+	}
+	p := a.g.peers[b.g.self]
+	made, first := map[int]int{}, time.Time{}
+	a.hook = func(_ *node, e Effect) {
+		if _, ok := e.(NewConn); ok {
+			if first.IsZero() {
+				first = s.now
+			}
+			made[int(s.now.Sub(first)/(24*time.Hour))]++
+		}
+	}
+	limited := false
+	for range 3 * 24 * 60 {
+		for _, c := range slices.Clone(p.conns) {
+			a.step(Failed{c.name, ReasonAuth})
+		}
+		limited = limited || p.reason == ReasonLimit
+		s.run(time.Minute)
+	}
+	// The connections of the join count for its day.
+	if made[0] < MaxAttempts-2 || made[0] > MaxAttempts || made[1] != MaxAttempts || made[2] > MaxAttempts {
+		t.Errorf("offers on each day: %v", made)
+	}
+	if !limited || a.g.Hits()[LimitAttempts.String()] == 0 {
+		t.Errorf("it does not say why: %v", a.g.Hits())
+	}
+}
+
+// A long gap is asked for in questions that others answer: none names more messages than one may.
+func TestLongGapIsAskedForInParts(t *testing.T) {
+	const missed = 2*MaxWantMessages + 50
+	s := newSim(t, 68)
+	s.group(2, oplog.Symmetric())
+	s.quota = 5
+	author, reader := s.nodes[0], s.nodes[1]
+	reader.stop()
+	for i := range missed {
+		author.send(fmt.Sprint(i))
+	}
+	s.run(time.Minute)
+	asked, most := 0, 0
+	reader.hook = func(_ *node, e Effect) {
+		send, ok := e.(SendConn)
+		if !ok {
+			return
+		}
+		frames, err := splitBody(send.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, f := range frames {
+			d, err := decodeFrame(f)
+			if err != nil {
+				t.Error(err)
+			}
+			if want, ok := d.frame.(*wantFrame); ok {
+				n := 0
+				for _, m := range want.Messages {
+					n += int(m.Range.size())
+				}
+				asked, most = asked+n, max(most, n)
+			}
+		}
+	}
+	reader.start()
+	s.run(24 * time.Hour)
+	s.sameMessages(s.nodes, nil)
+	if len(reader.got) != missed || most != MaxWantMessages || asked <= MaxWantMessages {
+		t.Errorf("%d messages came, %d were asked for, %d at once", len(reader.got), asked, most)
 	}
 }

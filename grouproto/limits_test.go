@@ -316,10 +316,20 @@ func TestLaterVersionsStopWritingOnly(t *testing.T) {
 	s.group(2, oplog.Symmetric())
 	p := oplog.Symmetric()
 	p.OpsVersion = 2
+	if err := s.nodes[1].refused(SetPolicy{p}); !errors.Is(err, ErrUpgrade) {
+		t.Error(err)
+	}
+	env := s.nodes[0].env(&kv.Memory{})
+	if _, _, err := Create(env, CreateOptions{Policy: p}); !errors.Is(err, ErrUpgrade) {
+		t.Error(err)
+	}
+	s.nodes[0].know(2)
 	s.nodes[0].must(SetPolicy{p})
 	s.run(time.Minute)
+	s.nodes[0].options = nil
+	s.nodes[0].load()
 	for _, n := range s.nodes {
-		if len(warnings(n, WarnUpgrade)) != 1 || !n.g.Info().Upgrade {
+		if n == s.nodes[1] && len(warnings(n, WarnUpgrade)) != 1 || !n.g.Info().Upgrade {
 			t.Errorf("%s does not know", n.name)
 		}
 		if err := n.refused(Set{"title", []byte("x")}); !errors.Is(err, ErrUpgrade) {

@@ -197,6 +197,9 @@ func TestOperationWrittenTooEarlyIsAnEquivocationNoticeOnly(t *testing.T) {
 	n.must(Set{"about", []byte("two")})
 	s.run(10 * time.Minute)
 	for _, o := range s.nodes {
+		if o != n && len(warnings(o, WarnEquivocation)) != 1 {
+			t.Errorf("%s was warned %d times", o.name, len(warnings(o, WarnEquivocation)))
+		}
 		for _, w := range eventsOf[Warned](o) {
 			if w != (Warned{Warning: WarnEquivocation, Member: n.g.self}) {
 				t.Errorf("%s was warned: %v", o.name, w)

@@ -230,21 +230,28 @@ func groupShowCommand(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.output(c, g, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s, %d members, %d connected %q, state %x\n", entity(g.ID), g.Status, g.Present, g.Connected, g.Settings["title"], g.StateHash)
-				for _, m := range g.Members {
-					fmt.Fprintf(w, "%s %s %s %q", m.Member, m.Role, m.Pair, m.Card)
-					if m.Reason != "" {
-						fmt.Fprintf(w, " (%s)", m.Reason)
-					}
-					fmt.Fprintln(w)
-				}
-				for _, r := range g.Requests {
-					fmt.Fprintf(w, "request %s %q %q\n", r.Request, r.Card, r.Text)
-				}
-			})
+			return s.output(c, g, func(w io.Writer) { showGroup(w, g) })
 		})
 	})
+}
+
+// showGroup prints a group for people.
+func showGroup(w io.Writer, g agent.GroupInfo) {
+	fmt.Fprintf(w, "%s %s, %d members, %d connected %q, state %x\n", entity(g.ID), g.Status, g.Present, g.Connected, g.Settings["title"], g.StateHash)
+	if g.Upgrade {
+		fmt.Fprintf(w, "needs a newer version of this program: accepts operations of version %d, %d not judged here\n",
+			g.Policy.Version, g.Unjudged)
+	}
+	for _, m := range g.Members {
+		fmt.Fprintf(w, "%s %s %s %q", m.Member, m.Role, m.Pair, m.Card)
+		if m.Reason != "" {
+			fmt.Fprintf(w, " (%s)", m.Reason)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, r := range g.Requests {
+		fmt.Fprintf(w, "request %s %q %q\n", r.Request, r.Card, r.Text)
+	}
 }
 
 func groupHistoryCommand(s *settings) *cobra.Command {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/coterie-im/coterie/agent"
 	"github.com/coterie-im/coterie/queue"
 	"github.com/coterie-im/coterie/queue/server"
 	"github.com/coterie-im/coterie/queue/store/sqlite"
@@ -310,5 +311,17 @@ func TestTextOfOthersIsPrintable(t *testing.T) {
 		if got := printable([]byte(in)); got != want {
 			t.Errorf("%q is printed as %s", in, got)
 		}
+	}
+}
+
+func TestGroupThatNeedsANewerProgramSaysSo(t *testing.T) {
+	var out strings.Builder
+	showGroup(&out, agent.GroupInfo{Policy: agent.Policy{Version: 2}, Upgrade: true, Unjudged: 3})
+	if want := "\nneeds a newer version of this program: accepts operations of version 2, 3 not judged here\n"; !strings.Contains(out.String(), want) {
+		t.Error(out.String())
+	}
+	out.Reset()
+	if showGroup(&out, agent.GroupInfo{}); strings.Contains(out.String(), "newer") {
+		t.Error(out.String())
 	}
 }

@@ -27,8 +27,8 @@ func (l *Log) draft(author Key, action Action, heads []int32, now int64) (Body, 
 	if len(l.nodes) >= MaxOps && !always(action) {
 		return Body{}, ReasonFull
 	}
-	if l.Outdated() {
-		return Body{}, ReasonUpgrade
+	if p, ok := action.(*PolicyChange); l.Outdated() || ok && p.Policy.OpsVersion > l.known {
+		return Body{}, ReasonUpgrade // the latter could not be taken back by anybody here
 	}
 	parents := l.parents(author, heads)
 	past := l.closure(parents)

@@ -17,6 +17,11 @@ func (s *signedStory) raise(version uint16) *Op {
 	s.t.Helper()
 	p := s.l.State().Policy()
 	p.OpsVersion = version
+	if _, err := s.l.Next(s.f.Key, &PolicyChange{Policy: p}, 0); err != ReasonUpgrade {
+		s.t.Fatal("raised by a program that does not know the version:", err)
+	}
+	defer func(known uint16) { s.l.known = known }(s.l.known)
+	s.l.known = version
 	return s.write(s.f, &PolicyChange{Policy: p})
 }
 
@@ -176,6 +181,52 @@ func TestLaterVersionIsKeptAndPassedOn(t *testing.T) {
 	}
 	if _, err := Load(s.tx, []byte("op/")); !errors.Is(err, ErrStore) || !errors.Is(err, ErrVersion) {
 		t.Fatal("an older program loads what it cannot judge:", err)
+	}
+}
+
+func TestLoadRefusesDamageOfWhatIsKept(t *testing.T) {
+	a := newPerson("A")
+	s := newSignedStory(t, Symmetric(), a)
+	up := s.raise(2)
+	one := s.later(a, 2, 0, title("one"), up)
+	two := s.later(a, 2, 1, title("two"), one)
+	for _, op := range []*Op{one, two} {
+		s.expect(s.l.Add(s.tx, op, a.Key), Unjudged, ReasonNone)
+	}
+	first, second := keptKey([]byte("op/"), 0), keptKey([]byte("op/"), 1)
+	for name, spoil := range map[string]func(tx *kv.Memory){
+		"without its parent": func(tx *kv.Memory) { tx.Delete(first) },
+		"twice":              func(tx *kv.Memory) { tx.Put(second, one.AppendSigned([]byte{1, 0})) },
+		"cut off":            func(tx *kv.Memory) { tx.Put(second, two.AppendSigned([]byte{1, 0})[:90]) },
+		"empty":              func(tx *kv.Memory) { tx.Put(second, nil) },
+		"a later record":     func(tx *kv.Memory) { tx.Put(second, two.AppendSigned([]byte{2, 0})) },
+		"admitted as well":   func(tx *kv.Memory) { tx.Put(second, up.AppendSigned([]byte{1, 0})) },
+		"of another group": func(tx *kv.Memory) {
+			b := Body{Group: ID{1}, Author: a.Key, Parents: []ID{up.id}, Action: &Leave{}}
+			tx.Put(second, a.signAs(t, 2, b).AppendSigned([]byte{1, 0}))
+		},
+		"under another key": func(tx *kv.Memory) { tx.Put(append(second, 0), nil) },
+	} {
+		tx := s.tx.Clone()
+		spoil(tx)
+		if _, err := Load(tx, []byte("op/")); !errors.Is(err, ErrStore) {
+			t.Error(name, "is loaded:", err)
+		}
+	}
+	l, err := Load(s.tx, []byte("op/"))
+	if err != nil || l.Unjudged() != 2 {
+		t.Fatal(err)
+	}
+	// What comes after a start is stored behind what was there.
+	three := s.later(a, 2, 2, title("three"), two)
+	s.expect(l.Add(s.tx, three, s.f.Key), Unjudged, ReasonNone)
+	if l, err = Load(s.tx, []byte("op/")); err != nil || l.Unjudged() != 3 || !l.kept.nodes[2].vouched || l.kept.nodes[1].vouched {
+		t.Fatal("the third is lost:", err)
+	}
+	// Who vouches for an operation is noted as well.
+	l.Add(s.tx, two, s.f.Key)
+	if l, err = Load(s.tx, []byte("op/")); err != nil || !l.kept.nodes[1].vouched {
+		t.Fatal("who handed it over is forgotten:", err)
 	}
 }
 

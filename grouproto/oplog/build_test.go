@@ -43,9 +43,7 @@ func TestNextRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	newer := Moderated()
-	newer.OpsVersion = 2
-	s.write(s.f, &PolicyChange{newer})
+	s.raise(2)
 	if _, err := s.l.Next(s.f.Key, title("x"), 0); !errors.Is(err, ReasonUpgrade) {
 		t.Error("wrote into a group of a newer version:", err)
 	}

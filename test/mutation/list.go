@@ -298,9 +298,9 @@ var mutations = []mutation{
 	},
 	{
 		"opsVersion ignored when writing",
-		"grouproto/oplog/build.go",
-		"\tif l.state.policy.OpsVersion > opVersion {",
-		"\tif l.state.policy.OpsVersion == 0 {",
+		"grouproto/oplog/unjudged.go",
+		"return l.state.policy.OpsVersion > l.known }",
+		"return l.state.policy.OpsVersion == 0 }",
 		"./grouproto/oplog ./grouproto",
 	},
 	{
@@ -319,16 +319,16 @@ var mutations = []mutation{
 	},
 	{
 		"connection: hash of the message before not remembered",
-		"agent/conn/receive.go",
-		"\ts.receivedID, s.receivedHash = n.Number, hash[:]\n\ts.lastID++",
-		"\ts.receivedID = n.Number\n\ts.lastID++",
+		"agent/conn/merge.go",
+		"\ts.receivedID, s.receivedHash = number, hash\n\treturn i",
+		"\ts.receivedID = number\n\treturn i",
 		"./agent/conn",
 	},
 	{
 		"connection: acknowledged before the client has it",
 		"agent/conn/receive.go",
-		"\tif a.waits == 0 {\n\t\ts.acknowledge(q)\n\t\treturn\n\t}\n\tq.waits",
-		"\tif a.waits >= 0 {\n\t\ts.acknowledge(q)\n\t\treturn\n\t}\n\tq.waits",
+		"\tif a.waits == 0 {\n\t\ts.acknowledge(q)\n\t} else {",
+		"\tif a.waits >= 0 {\n\t\ts.acknowledge(q)\n\t} else {",
 		"./agent/conn",
 	},
 	{

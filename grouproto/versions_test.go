@@ -105,7 +105,12 @@ func TestOldProgramPassesOnWhatItCannotJudge(t *testing.T) {
 		if third.setting("title") != "" {
 			t.Fatal("the other one knows already")
 		}
-		s.run(7 * time.Hour) // the regular G_SYNC
+		if crashes == 0 {
+			third.send("the receipt says what its reader has")
+			s.run(time.Minute)
+		} else {
+			s.run(7 * time.Hour) // the regular G_SYNC
+		}
 		if third.setting("title") != "later" || third.setting("about") != "leans on it" {
 			t.Fatalf("it is not passed on: %q", third.setting("title"))
 		}
@@ -138,6 +143,14 @@ func TestOldProgramPassesOnWhatItCannotJudge(t *testing.T) {
 		s.agree(nodes...)
 		if len(warnings(old, WarnUpgrade)) != 1 {
 			t.Error("warned again")
+		}
+		first.know(3)
+		p := raised()
+		p.OpsVersion = 3
+		first.must(SetPolicy{p})
+		s.run(time.Minute)
+		if len(warnings(old, WarnUpgrade)) != 2 {
+			t.Error("not warned of the next version")
 		}
 	}
 }

@@ -291,6 +291,34 @@ func TestUnjudgedIsBounded(t *testing.T) {
 	}
 }
 
+// TestParallelUnjudged: of what an author handed over by itself, not more parallel operations than ever are taken when
+// they are judged; all of them if somebody else leans on them.
+func TestParallelUnjudged(t *testing.T) {
+	for _, vouched := range []bool{false, true} {
+		a := newPerson("A")
+		s := newSignedStory(t, Symmetric(), a)
+		up := s.raise(2)
+		var all []*Op
+		for i := range 12 {
+			op := s.later(a, 2, 0, title(fmt.Sprint(i)), up)
+			s.expect(s.l.Add(s.tx, op, a.Key), Unjudged, ReasonNone)
+			all = append(all, op)
+		}
+		want := 3 + MaxParallel
+		if vouched {
+			s.expect(s.l.Add(s.tx, s.after(s.f, 3, title("all of them"), all...), a.Key), Unjudged, ReasonNone)
+			want = 3 + len(all) + 1
+		}
+		l, err := Load(s.tx, []byte("op/"), Judging(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Judge(s.tx); l.Len() != want || l.Unjudged() != 0 || s.tx.Len() != want {
+			t.Errorf("%d admitted, want %d", l.Len(), want)
+		}
+	}
+}
+
 func TestUnjudgedBytesAreBounded(t *testing.T) {
 	full := tally{ops: 5, bytes: 1000}
 	for name, c := range map[string]struct {

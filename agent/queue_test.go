@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,6 +38,40 @@ func TestCopyOfTheStoreTakesOver(t *testing.T) {
 	talk(t, alice, ab, twin, ba, "to the twin")
 	if bob.count("MSG") != 0 {
 		t.Error("bob reads on")
+	}
+
+	must(t, bob.Subscribe(t.Context(), ba))
+	expect[Ended](twin, connectionEntity(ba))
+	if info, err := bob.Connection(t.Context(), ba); err != nil || !info.Online {
+		t.Error("bob has taken the queue back and does not believe it:", err)
+	}
+	if _, err := alice.Send(t.Context(), ab, Outgoing{Body: []byte("to bob")}); err != nil {
+		t.Fatal(err)
+	}
+	if m := expect[Message](bob, connectionEntity(ba)); string(m.Body) != "to bob" {
+		t.Errorf("bob reads %q", m.Body)
+	}
+}
+
+// A relay takes nothing more for a connection that was suspended.
+func TestSuspend(t *testing.T) {
+	relay := startRelay(t)
+	alice, bob := newAgent(t, "alice", relay), newAgent(t, "bob", relay)
+	ab, ba := connect(t, alice, bob)
+	talk(t, bob, ba, alice, ab, "in time")
+	must(t, alice.Suspend(t.Context(), ab))
+	must(t, alice.Suspend(t.Context(), ab))
+	if _, err := bob.Send(t.Context(), ba, Outgoing{Body: []byte("too late")}); err != nil {
+		t.Fatal(err)
+	}
+	if f := expect[SendFailed](bob, connectionEntity(ba)); f.Code != string(conn.CodeAuth) {
+		t.Errorf("the message failed with %s", f.Code)
+	}
+	talk(t, alice, ab, bob, ba, "the other way")
+	for _, f := range []func(context.Context, ConnectionID) error{alice.Suspend, alice.Subscribe} {
+		if err := f(t.Context(), "AAAAAAAAAAAAAAAA"); !errors.Is(err, ErrNoConnection) {
+			t.Error("a connection that does not exist:", err)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type relay interface {
 	// Send may read body until the session has ended, unless it returns nil.
 	Send(ctx context.Context, q client.Queue, notify bool, body []byte) error
 	Ack(ctx context.Context, q client.Queue, message queue.ID) error
+	Off(ctx context.Context, q client.Queue) error
 	Delete(ctx context.Context, q client.Queue) error
 	Events() <-chan client.Event
 	Close()

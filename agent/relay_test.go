@@ -49,6 +49,7 @@ func (r *slowRelay) Key(context.Context, client.Queue, keys.Public) error   { re
 func (r *slowRelay) SecureSender(context.Context, client.Queue) error       { return client.ErrTimeout }
 func (r *slowRelay) Send(context.Context, client.Queue, bool, []byte) error { return client.ErrTimeout }
 func (r *slowRelay) Ack(context.Context, client.Queue, queue.ID) error      { return client.ErrTimeout }
+func (r *slowRelay) Off(context.Context, client.Queue) error                { return client.ErrTimeout }
 func (r *slowRelay) Delete(context.Context, client.Queue) error             { return client.ErrTimeout }
 func (r *slowRelay) Events() <-chan client.Event                            { return r.events }
 func (r *slowRelay) Close()                                                 { close(r.events) }

@@ -365,6 +365,8 @@ func (s *simSession) Ack(ctx context.Context, q client.Queue, message queue.ID) 
 	return s.command(ctx, "ACK "+s.label(q), q, string(message), func() error { return s.relay.acknowledge(s, q, message) })
 }
 
+func (s *simSession) Off(context.Context, client.Queue) error { return client.ErrTimeout } // no client of the simulation suspends
+
 func (s *simSession) Delete(ctx context.Context, q client.Queue) error {
 	return s.command(ctx, "DEL "+s.label(q), q, "", func() error { return s.relay.remove(q) })
 }

@@ -18,6 +18,8 @@ type API interface {
 	Send(context.Context, agent.ConnectionID, agent.Outgoing) (message int64, err error)
 	Ack(ctx context.Context, id agent.ConnectionID, message int64, o *agent.AckOptions) error
 	Retry(context.Context, agent.ConnectionID) error
+	Subscribe(context.Context, agent.ConnectionID) error
+	Suspend(context.Context, agent.ConnectionID) error
 	ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error
 	ConnectionSwitch(context.Context, agent.ConnectionID) error
 	ConnectionSwitchAbort(context.Context, agent.ConnectionID) error

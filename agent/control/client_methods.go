@@ -80,6 +80,18 @@ func (c *Client) Retry(ctx context.Context, id agent.ConnectionID) error {
 	return err
 }
 
+// Subscribe implements API.
+func (c *Client) Subscribe(ctx context.Context, id agent.ConnectionID) error {
+	_, err := c.order(ctx, "SUB", connectionEntity(id), nothing{})
+	return err
+}
+
+// Suspend implements API.
+func (c *Client) Suspend(ctx context.Context, id agent.ConnectionID) error {
+	_, err := c.order(ctx, "OFF", connectionEntity(id), nothing{})
+	return err
+}
+
 // ConnectionResync implements API.
 func (c *Client) ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error {
 	_, err := c.order(ctx, "RSYNC", connectionEntity(id), resyncParams{force})

@@ -111,6 +111,14 @@ var connectionCommands = []command{
 		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
 			return done(e, a.Retry(ctx, e.Connection()))
 		}),
+	define("SUB", onConnection, "OK", "take the messages of the connection back after an END event",
+		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
+			return done(e, a.Subscribe(ctx, e.Connection()))
+		}).waits(),
+	define("OFF", onConnection, "OK", "let the relay refuse what the peer sends from now on, for good; what is there already still comes in",
+		func(ctx context.Context, a API, e agent.Entity, _ nothing) (agent.Entity, nothing, error) {
+			return done(e, a.Suspend(ctx, e.Connection()))
+		}).waits(),
 	define("RSYNC", onConnection, "OK", "make a new ratchet with the peer when RSYNC events say allowed or required; with T at any time. RSYNC events follow.",
 		func(ctx context.Context, a API, e agent.Entity, p resyncParams) (agent.Entity, nothing, error) {
 			return done(e, a.ConnectionResync(ctx, e.Connection(), p.Force))

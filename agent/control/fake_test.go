@@ -212,6 +212,14 @@ func (f *fake) Retry(ctx context.Context, id agent.ConnectionID) error {
 	return take(ctx, f, "Retry", id)
 }
 
+func (f *fake) Subscribe(ctx context.Context, id agent.ConnectionID) error {
+	return take(ctx, f, "Subscribe", id)
+}
+
+func (f *fake) Suspend(ctx context.Context, id agent.ConnectionID) error {
+	return take(ctx, f, "Suspend", id)
+}
+
 func (f *fake) ConnectionResync(ctx context.Context, id agent.ConnectionID, force bool) error {
 	return take(ctx, f, "ConnectionResync", id, force)
 }

@@ -23,6 +23,12 @@ func connectionCommands(s *settings) []*cobra.Command {
 		s.order("retry CONNECTION", "Try again now what waits for a later attempt", 1, func(ctx context.Context, a *control.Client, args []string) error {
 			return a.Retry(ctx, connection(args[0]))
 		}),
+		s.order("subscribe CONNECTION", "Take the messages of a connection back after an END event", 1, func(ctx context.Context, a *control.Client, args []string) error {
+			return a.Subscribe(ctx, connection(args[0]))
+		}),
+		s.order("suspend CONNECTION", "Let the relay refuse what the peer sends from now on, for good", 1, func(ctx context.Context, a *control.Client, args []string) error {
+			return a.Suspend(ctx, connection(args[0]))
+		}),
 	}
 }
 

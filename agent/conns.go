@@ -51,10 +51,10 @@ func (t *turn) connEnv(id ConnectionID) conn.Env {
 func (t *turn) conn(id ConnectionID) (*connEntry, error) {
 	t.touched[connWake(id)] = true
 	if e, ok := t.loop.conns[id]; ok {
-		e.used = t.loop.turns
+		e.used = t.loop.turns.Load()
 		return e, nil
 	}
-	e := &connEntry{id: id, used: t.loop.turns}
+	e := &connEntry{id: id, used: t.loop.turns.Load()}
 	if !t.get(recordKey(classConn, string(id)), &e.meta) {
 		return nil, ErrNoConnection
 	}
@@ -91,7 +91,7 @@ func (t *turn) clientConn(id ConnectionID) (*connEntry, error) {
 // addConn takes in a core that was just created.
 func (t *turn) addConn(core *conn.Conn, meta connMeta, effects []conn.Effect) *connEntry {
 	meta.Created = t.now
-	e := &connEntry{id: core.ID(), core: core, meta: meta, used: t.loop.turns}
+	e := &connEntry{id: core.ID(), core: core, meta: meta, used: t.loop.turns.Load()}
 	t.touched[connWake(e.id)] = true
 	t.loop.conns[e.id] = e
 	t.saveMeta(e)

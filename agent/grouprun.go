@@ -33,7 +33,7 @@ func (t *turn) groupEnv(id GroupID) grouproto.Env {
 func (t *turn) groupEntry(id GroupID) (*groupEntry, error) {
 	t.touched[groupWake(id)] = true
 	if g, ok := t.loop.groups[id]; ok {
-		g.used = t.loop.turns
+		g.used = t.loop.turns.Load()
 		return g, nil
 	}
 	if !t.tx.HasOwner(groupOwner(id)) {
@@ -44,14 +44,14 @@ func (t *turn) groupEntry(id GroupID) (*groupEntry, error) {
 		t.log.Error("stored group is unreadable", "error", err)
 		return nil, err
 	}
-	g := &groupEntry{id: id, core: core, used: t.loop.turns}
+	g := &groupEntry{id: id, core: core, used: t.loop.turns.Load()}
 	t.loop.groups[id] = g
 	return g, nil
 }
 
 // addGroup takes in a core that was just created.
 func (t *turn) addGroup(id GroupID, core *grouproto.Group, effects []grouproto.Effect) {
-	g := &groupEntry{id: id, core: core, used: t.loop.turns}
+	g := &groupEntry{id: id, core: core, used: t.loop.turns.Load()}
 	t.touched[groupWake(id)] = true
 	t.loop.groups[id] = g
 	name := core.ID()

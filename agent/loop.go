@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/store"
@@ -66,10 +67,10 @@ type loop struct {
 	lost     []task        // inputs whose transaction failed
 	retryAt  time.Time     // when lost are tried again
 	retry    time.Duration
-	cleanAt  time.Time // next housekeeping
-	foldAt   time.Time // when the store's journal is emptied; zero: it is empty
-	draining bool      // closing has been seen
-	turns    uint64    // transactions so far
+	cleanAt  time.Time     // next housekeeping
+	foldAt   time.Time     // when the store's journal is emptied; zero: it is empty
+	draining bool          // closing has been seen
+	turns    atomic.Uint64 // transactions so far; the simulation reads it from outside
 }
 
 // run is the loop.
@@ -323,7 +324,7 @@ func (t *turn) release() {
 	if t.event > 0 {
 		t.tail.grow(t.event)
 	}
-	t.loop.turns++
+	t.loop.turns.Add(1)
 	t.evict(maxCachedConns, maxCachedGroups)
 }
 

@@ -238,7 +238,7 @@ func (w *simWorld) turns() map[*simPerson]uint64 {
 	all := map[*simPerson]uint64{}
 	for _, p := range w.people {
 		if p.agent != nil {
-			all[p] = p.agent.loop.turns
+			all[p] = p.agent.loop.turns.Load()
 		}
 	}
 	return all

@@ -48,6 +48,12 @@ func (g *Group) contactRoute(p *peer) bool {
 	return p.key == g.main.inviter && g.main.contact != "" || g.doorTo(p) != nil
 }
 
+// contactOnly tells whether offers for p go over a contact connection and G_NEED cannot come back over anybody.
+func (g *Group) contactOnly(p *peer) bool {
+	return g.contactRoute(p) && g.doorTo(p) == nil &&
+		!slices.ContainsFunc(g.candidates(), func(q *peer) bool { return q != p })
+}
+
 // route chooses over whom an offer goes: p itself while it is connected, the inviter if it said that it is connected to
 // p, else any connected member but the one that was tried last. Nil: nobody.
 func (s *step) route(p *peer) *peer {
@@ -226,6 +232,9 @@ func (s *step) offered(o *offer, via *peer) bool {
 	c := p.offering()
 	stands := c != nil && s.self.Compare(p.key) < 0 && s.initiates(p) // both offered: the smaller key's offer stands
 	if stands && (o.Attempt < c.attempt || c.state == connAllowed) || !stands && o.Attempt <= p.attempt {
+		if !stands {
+			s.knownOffer(p, o, via)
+		}
 		return false
 	}
 	if !o.verify(s.id) {
@@ -255,6 +264,25 @@ func (s *step) offered(o *offer, via *peer) bool {
 	s.do(s.joinEffect(p, c))
 	p.retryAt, p.retryWait = s.env.Now.Add(t1), t1
 	return true
+}
+
+// knownOffer is an offer that was joined before and is made again although the pair works: its initiator has gone back to
+// an old store, or never knew. It is asked for another one, the way that this one came.
+func (s *step) knownOffer(p *peer, o *offer, via *peer) {
+	c := p.ready()
+	if c == nil || s.initiates(p) || s.env.Now.Before(c.readyAt.Add(needWait)) || s.env.Now.Before(p.askedBack.Add(t1)) || !o.verify(s.id) {
+		return
+	}
+	f := &needFrame{Initiator: p.key, Responder: s.self}
+	switch d := s.doorTo(p); {
+	case d != nil:
+		s.sendDoor(d, f)
+	case via != p && via.ready() != nil:
+		s.post(via, f, forSync, s.env.Now)
+	default:
+		return
+	}
+	p.askedBack = s.env.Now
 }
 
 // outbid makes the own offer again, with an attempt above that of the other end's offer: it takes no lower one, and with
@@ -302,6 +330,8 @@ func (s *step) needed(from *peer, f *needFrame) {
 	}
 	s.touch(p)
 	switch c := p.offering(); {
+	case c != nil && c.state == connOffered && s.stale(p, c):
+		s.renew(p, c)
 	case c != nil && c.state == connOffered:
 		if c.routed && !s.env.Now.Before(p.retryAt.Add(-p.retryWait).Add(rideTime)) { // not just sent
 			c.routed = false

@@ -65,6 +65,11 @@ type Group struct {
 	knocks  bucket        // of members among them
 	logAt   time.Time     // when a joining member asks for the log
 	logWait time.Duration // between two such questions
+
+	conAgain  time.Time // when a new member says its whole report once more
+	conSaid   bool      // it has
+	doneHeard bool      // G_DONE came
+
 	hits    hits
 	dropped uint64 // of the counter of the log, as last seen
 

@@ -266,6 +266,7 @@ func (s *step) doneTold(p *peer) {
 			waiting++
 		}
 	}
+	s.doneHeard = true
 	s.notice(OffersForwarded{Waiting: waiting})
 }
 
@@ -337,14 +338,14 @@ func pairReport(p *peer) (e conEntry, ok bool) {
 }
 
 // reportPairs tells the inviter how the own pairs get on (G_CON): after 2 s, then at doubling intervals, until all that
-// were there at the join are connected.
+// were there at the join are connected. T1 after the last report everything is said once more, because one may have been lost.
 func (s *step) reportPairs() {
 	m := &s.main
 	inviter := s.peers[m.inviter]
 	if m.joinDone || m.status != StatusMember || inviter == nil {
 		return
 	}
-	var changes []conEntry
+	var all, changes []conEntry
 	complete := true
 	for _, p := range s.present() {
 		if p == inviter || !s.initiates(p) {
@@ -352,29 +353,56 @@ func (s *step) reportPairs() {
 		}
 		e, ok := pairReport(p)
 		complete = complete && ok && e.State == conConnected
+		if ok {
+			all = append(all, e)
+		}
 		if ok && p.reported != 1+e.State {
 			changes = append(changes, e)
 		}
 	}
-	switch {
-	case len(changes) == 0:
+	if len(changes) == 0 {
 		m.conAt = time.Time{}
-		m.joinDone = complete && inviter.ready() != nil
-	case m.conAt.IsZero():
+	}
+	switch {
+	case len(changes) > 0 && m.conAt.IsZero():
 		m.conAt = s.env.Now.Add(m.conWait)
-	case s.due(m.conAt) && inviter.ready() != nil:
-		s.post(inviter, &conFrame{Pairs: changes}, forReports, s.env.Now)
-		for _, e := range changes {
-			s.peers[e.Member].reported = 1 + e.State
-			s.touch(s.peers[e.Member])
+	case len(changes) > 0:
+		if s.due(m.conAt) && inviter.ready() != nil {
+			s.reportThese(inviter, changes)
 		}
-		m.conAt, m.conWait = time.Time{}, min(2*m.conWait, t1Most)
+	case len(all) == 0:
+		s.conAgain, m.joinDone = time.Time{}, complete && inviter.ready() != nil
+	case s.conAgain.IsZero():
+		s.conAgain = s.env.Now.Add(t1)
+	case !s.conSaid && s.due(s.conAgain) && inviter.ready() != nil:
+		s.reportThese(inviter, all)
+		s.conSaid = true
+		fallthrough
+	case s.conSaid && complete && inviter.ready() != nil:
 		m.joinDone = complete
+		if complete && !s.doneHeard {
+			s.notice(OffersForwarded{}) // G_DONE was lost, or others have passed the offers on
+		}
 	}
 }
 
+// reportThese sends a report.
+func (s *step) reportThese(inviter *peer, pairs []conEntry) {
+	s.post(inviter, &conFrame{Pairs: pairs}, forReports, s.env.Now)
+	for _, e := range pairs {
+		s.peers[e.Member].reported = 1 + e.State
+		s.touch(s.peers[e.Member])
+	}
+	m := &s.main
+	m.conAt, m.conWait = time.Time{}, min(2*m.conWait, t1Most)
+	s.conAgain, s.conSaid = s.env.Now.Add(t1), false
+}
+
 func (g *Group) wakeReports(w *wake) {
-	if q := g.peers[g.main.inviter]; q != nil && q.ready() != nil {
+	if q := g.peers[g.main.inviter]; q != nil && q.ready() != nil && !g.main.joinDone && g.main.status == StatusMember {
 		w.add(g.main.conAt)
+		if !g.conSaid && g.main.conAt.IsZero() {
+			w.add(g.conAgain)
+		}
 	}
 }

@@ -386,6 +386,7 @@ func TestDamagedRecordsAreNoticed(t *testing.T) {
 func TestReceiptsRideAlong(t *testing.T) {
 	s := newSim(t, 50)
 	s.group(3, oplog.Symmetric())
+	s.run(time.Minute) // the new member's last report
 	s.maxDelay = 20 * time.Millisecond
 	before := s.counts()
 	for i := range 20 {

@@ -371,6 +371,32 @@ func (s *step) unhealthy(p *peer, why Reason) {
 	p.retryAt, p.retryWait = s.env.Now, 0
 }
 
+const (
+	staleFirst = 2 * t1         // age of an offer at which what its responder lacks may be more than the offer
+	staleMost  = 12 * time.Hour // with each attempt of a day that age is four times of what it was, up to this
+)
+
+// stale tells whether an offer has been out for so long that another one may help where repeating it does not: it was
+// joined, and the confirmation was lost, or came when the own store was a newer one.
+func (s *step) stale(p *peer, c *pairConn) bool {
+	age := staleFirst
+	for n := s.attempts(p); n > 1 && age < staleMost; n-- {
+		age *= 4
+	}
+	return !s.env.Now.Before(c.expiry.Add(min(age, staleMost) - OfferExpiry))
+}
+
+// renew makes another offer, with a higher attempt, in place of one. It does not make the wait for an answer shorter.
+func (s *step) renew(p *peer, c *pairConn) {
+	wait := p.retryWait
+	s.dropConn(p, c)
+	p.retryAt, p.replacedAt = time.Time{}, time.Time{}
+	if s.mayBegin(p) {
+		s.begin(p)
+		p.retryWait = wait
+	}
+}
+
 // wait says why a pair is not connected; the client hears of it once per reason.
 func (s *step) wait(p *peer, why Reason) {
 	if p.reason == why || p.healthy() {
@@ -427,6 +453,9 @@ func (s *step) pairTimers() {
 			c.routed = false
 			p.retryAt = time.Time{}
 			s.wait(p, ReasonNoAnswer)
+			if s.contactOnly(p) && s.stale(p, c) {
+				s.renew(p, c)
+			}
 			s.syncWhileWaiting()
 		case c != nil:
 			p.retryAt = time.Time{}

@@ -143,6 +143,7 @@ type peer struct {
 	askedAt   time.Time            // the last of these
 	warned    [numLimits]time.Time // when the client was last told of a limit that it met
 	warnings  [WarnCard + 1]bucket // about it, by kind
+	askedBack time.Time            // when it was asked for another offer than the one that it repeats
 	listAsked bool                 // it was asked for its list
 	alike     bool                 // the digest in its last hello was the own one
 	delayedN  uint32               // serial of its next delayed frame

@@ -71,6 +71,9 @@ func (n *node) join(e JoinConn) {
 			return true
 		}
 		their.peer, their.binding = c, c.binding
+		if s.loses != nil && s.loses(n, their.owner, e) {
+			return true
+		}
 		c.arrive(func() { their.owner.step(Conf{their.name, "conf-" + c.name, their.binding, info}) })
 		return true
 	})

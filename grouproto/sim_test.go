@@ -41,7 +41,7 @@ type sim struct {
 	faults             *faults                    // what relays and members do wrong; nil: nothing
 	partings           bool                       // ratchets part
 
-	loses func(from, to *node, what any) bool // tells of a SendConn or AllowConn whether relays lose it; nil: none
+	loses func(from, to *node, what any) bool // tells of what is sent (SendConn, JoinConn, AllowConn, SendContact) whether relays lose it; nil: none
 }
 
 type timed struct {
@@ -436,7 +436,7 @@ func (n *node) perform(effects []Effect) {
 		case SendContact:
 			other := s.named(e.Contact)
 			frame := bytes.Clone(e.Frame)
-			if s.faults.contactGone(n, other) {
+			if s.faults.contactGone(n, other) || s.loses != nil && s.loses(n, other, e) {
 				continue
 			}
 			s.after(s.delay(), func() { other.running(func() { other.contact(n, frame) }) })

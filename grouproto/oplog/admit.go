@@ -69,19 +69,17 @@ func (l *Log) admit(x *node, past *State) {
 
 // voidsWith returns what is void in everything, after operation i was inserted: mostly what was void before, because
 // nothing has i in its past, so it changes others only by what it takes from them (V1).
-func (l *Log) voidsWith(i int32, attacked []int32) []int32 {
-	before := voidSet{l.state.void}
-	if l.isVoid(i, whole(len(l.nodes)), &before) {
-		after := voidSet{slices.Clone(before.sorted)}
-		after.insert(i)
-		return after.sorted
+func (l *Log) voidsWith(i int32, attacked []int32) marks {
+	before := l.state.void
+	if l.isVoid(i, whole(len(l.nodes)), before) {
+		return before.with(i)
 	}
 	for _, y := range attacked {
 		if !before.has(y) {
 			return l.voids(whole(len(l.nodes)))
 		}
 	}
-	return before.sorted
+	return before
 }
 
 // insert appends a node and keeps heads, index, ranks and attackers. It returns the node's index and which operations it
@@ -171,17 +169,13 @@ func (l *Log) stateOf(set span, heads []int32) *State {
 
 // voidsOf returns what is void in a set, given what else is known: mostly what is void in everything, because nothing in
 // the set has any of the rest in its past, so the rest changes it only by what it takes from it (V1).
-func (l *Log) voidsOf(set span, rest []int32) []int32 {
+func (l *Log) voidsOf(set span, rest []int32) marks {
 	for _, i := range rest {
-		if l.nodes[i].hits > 0 && !contains(l.state.void, i) {
+		if l.nodes[i].hits > 0 && !l.state.void.has(i) {
 			return l.voids(set)
 		}
 	}
-	out := func(i int32) bool { return !set.has(i) }
-	if !slices.ContainsFunc(l.state.void, out) {
-		return l.state.void // shared: every node keeps what was void in its past
-	}
-	return slices.DeleteFunc(slices.Clone(l.state.void), out)
+	return l.state.void.in(set)
 }
 
 // cache has the states of some sets by their heads, the most recently used first.

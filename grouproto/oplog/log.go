@@ -153,7 +153,7 @@ func start(prefix []byte, genesis *Op) *Log {
 	l.kept, l.known = newKeptArea(), opVersion
 	l.state = &State{l: l}
 	l.insert(&node{op: genesis, rank: Rank{role: Owner}, policy: genesis.Action.(*Genesis).Policy, grants: Rank{role: Owner}})
-	l.state.move(whole(1), nil, 0)
+	l.state.move(whole(1), marks{}, 0)
 	return l
 }
 

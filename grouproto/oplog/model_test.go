@@ -194,8 +194,8 @@ func compareToModel(t *testing.T, where string, l *Log, want modelState) {
 	if !ok {
 		t.Fatal(where, "heads unknown")
 	}
-	if !slices.Equal(st.void, want.Void) {
-		t.Fatalf("%s: void %v, want %v", where, st.void, want.Void)
+	if !slices.Equal(slices.Collect(st.void.all()), want.Void) {
+		t.Fatalf("%s: void %v, want %v", where, slices.Collect(st.void.all()), want.Void)
 	}
 	members := st.Members()
 	slices.SortFunc(members, func(a, b Member) int { return b.Rank.Compare(a.Rank) })

@@ -189,7 +189,7 @@ func compareToPlain(t fataler, r source, size int) (void, refused int) {
 			t.Fatalf("state of a part\n%s\nwant\n%s", got, want)
 		}
 	}
-	return len(g.l.state.void), refused
+	return g.l.state.void.len(), refused
 }
 
 func TestIncrementalEqualsPlain(t *testing.T) {
@@ -249,8 +249,8 @@ func TestLongHistoryEqualsRecomputed(t *testing.T) {
 			sortIDs(b.Parents)
 			g.l.admitUnsigned(g.op(b, r))
 		}
-		if len(g.l.nodes) < 1000 || len(g.l.state.void) == 0 {
-			t.Fatal(len(g.l.nodes), "operations,", len(g.l.state.void), "void")
+		if len(g.l.nodes) < 1000 || g.l.state.void.len() == 0 {
+			t.Fatal(len(g.l.nodes), "operations,", g.l.state.void.len(), "void")
 		}
 		set := whole(len(g.l.nodes))
 		fresh := &State{l: g.l}
@@ -337,7 +337,7 @@ func checkLaws(t interface{ Fatal(...any) }, l *Log) (duels int) {
 		void := l.voids(set)
 		for j := range l.nodes {
 			y := l.nodes[j]
-			if int32(j) != i && y.rank.higher(x.rank) && contains(void, int32(j)) != contains(everything.void, int32(j)) {
+			if int32(j) != i && y.rank.higher(x.rank) && void.has(int32(j)) != everything.void.has(int32(j)) {
 				t.Fatal("law 2: an operation changed what is void above it")
 			}
 		}
@@ -346,11 +346,11 @@ func checkLaws(t interface{ Fatal(...any) }, l *Log) (duels int) {
 		}
 		for y := range x.past.without(int32(len(l.nodes))) {
 			a, ok := l.nodes[y].op.Action.(*Remove)
-			if !ok || contains(everything.void, y) || !a.names(x.op.Author) || !l.nodes[y].rank.higher(x.rank) {
+			if !ok || everything.void.has(y) || !a.names(x.op.Author) || !l.nodes[y].rank.higher(x.rank) {
 				continue
 			}
 			duels++
-			if !contains(everything.void, i) {
+			if !everything.void.has(i) {
 				t.Fatal("law 1: not void beside a removal from above")
 			}
 			st := everything.clone()
@@ -366,7 +366,7 @@ func checkLaws(t interface{ Fatal(...any) }, l *Log) (duels int) {
 // sameBut compares two states but for whether operation i is known and void.
 func sameBut(a, b *State, i int32) bool {
 	b = b.clone()
-	b.void = slices.DeleteFunc(slices.Clone(b.void), func(j int32) bool { return j == i })
+	b.void = b.void.in(b.l.without(i))
 	return listed(a) == listed(b)
 }
 

@@ -29,8 +29,8 @@ type Removed struct {
 // States.
 type State struct {
 	l     *Log
-	known span    // the set
-	void  []int32 // of it, ascending
+	known span  // the set
+	void  marks // of it
 
 	members  map[Key]Member
 	left     map[Key]Member
@@ -117,14 +117,14 @@ func (s *State) Settings() []string { return slices.Sorted(maps.Keys(s.settings)
 // Void tells whether an operation is in the set and void there.
 func (s *State) Void(id ID) bool {
 	i, ok := s.l.byID[id]
-	return ok && contains(s.void, i)
+	return ok && s.void.has(i)
 }
 
 // Voids returns what is void, ancestors first.
 func (s *State) Voids() []ID {
-	ids := make([]ID, len(s.void))
-	for at, i := range s.void {
-		ids[at] = s.l.nodes[i].op.id
+	ids := []ID{}
+	for i := range s.void.all() {
+		ids = append(ids, s.l.nodes[i].op.id)
 	}
 	return ids
 }
@@ -202,7 +202,7 @@ func (s *State) clone() *State {
 }
 
 // move changes s into the state of another set, given what is void there.
-func (s *State) move(to span, void []int32, changed ...int32) {
+func (s *State) move(to span, void marks, changed ...int32) {
 	changed = append(changed, different(s.void, void)...)
 	s.known, s.void = to, void
 	var facts touched
@@ -249,7 +249,7 @@ func (f *touched) add(op *Op) {
 
 // refresh finds facts again.
 func (s *State) refresh(f touched) {
-	v := view{s.l, func(i int32) bool { return s.known.has(i) && !contains(s.void, i) }}
+	v := view{s.l, func(i int32) bool { return s.known.has(i) && !s.void.has(i) }}
 	if f.policy {
 		s.policy = v.rules()
 	}

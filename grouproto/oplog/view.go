@@ -5,9 +5,9 @@ type node struct {
 	op     *Op
 	past   span
 	rank   Rank
-	policy Policy  // in the state of its past
-	void   []int32 // void in the state of its past, ascending
-	grants Rank    // the rank of its target, if it is an add, a role change or the genesis
+	policy Policy // in the state of its past
+	void   marks  // void in the state of its past
+	grants Rank   // the rank of its target, if it is an add, a role change or the genesis
 	// attackers are the operations of which each makes this one void (V1) wherever it is not void itself. They are all
 	// of higher rank and parallel. Owned by Log; it grows when attackers are admitted later.
 	attackers []int32
@@ -110,27 +110,46 @@ func (v view) any(list []int32) bool {
 
 // newest calls yield for those of the list that are in the view and not in the past of another such one.
 func (v view) newest(list []int32, yield func(i int32)) {
-	var found []int32
+	var found covering
 	for at := len(list) - 1; at >= 0; at-- {
 		i := list[at]
-		if !v.in(i) || v.implied(found, i) {
+		if !v.in(i) || found.has(i) {
 			continue
 		}
-		found = append(found, i)
+		past := v.l.nodes[i].past
+		found.add(past)
 		yield(i)
-		if past := v.l.nodes[i].past; at > 0 && list[at-1] < past.firstOut() {
+		if at > 0 && list[at-1] < past.firstOut() {
 			return // all earlier ones are in the past of this one
 		}
 	}
 }
 
-func (v view) implied(by []int32, i int32) bool {
-	for _, j := range by {
-		if v.l.nodes[j].past.has(i) {
+// covering is the past of several operations. Mostly there are one or two; thousands side by side are brought together,
+// or each would be compared with all others.
+type covering struct {
+	few []span
+	all span // of what was too many for few
+}
+
+const fewPasts = 8
+
+func (c *covering) add(past span) {
+	if c.few = append(c.few, past); len(c.few) > fewPasts {
+		for _, s := range c.few {
+			c.all = c.all.union(s)
+		}
+		c.few = c.few[:0]
+	}
+}
+
+func (c *covering) has(i int32) bool {
+	for _, s := range c.few {
+		if s.has(i) {
 			return true
 		}
 	}
-	return false
+	return c.all.has(i)
 }
 
 // grant returns the current grant of a member, -1 if it has none.

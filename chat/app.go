@@ -1,10 +1,14 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,8 +45,11 @@ type Update struct {
 	Event        *agent.Event         // what the agent told; nil for what was done here
 	Conversation *store.Conversation  // the conversation it belongs to
 	Message      *store.Message       // a message or notice that was added to the history
+	Revised      *store.Message       // a message of the history that is confirmed now, or false
+	Remark       string               // something about the moment, which is not kept
 	Invitation   *Invitation          // somebody invites to a group
 	Request      *agent.DirectRequest // a member asks for a direct connection
+	Asked        *JoinRequest         // somebody asks for a group with a link
 }
 
 // Invitation is an invitation to a group.
@@ -102,6 +109,9 @@ func (a *App) Run(ctx context.Context) error {
 func (a *App) take(ctx context.Context, e agent.Event) error {
 	var known bool
 	var updates []Update
+	if err := a.know(ctx, e); err != nil {
+		return err
+	}
 	err := a.write(func(b *store.Batch) error {
 		if known = e.Seq <= b.Cursor(); known {
 			return nil
@@ -207,17 +217,45 @@ func (a *App) begin(ctx context.Context, g agent.GroupID, title string) error {
 	if err != nil {
 		return err
 	}
-	return a.write(func(b *store.Batch) error {
-		c, err := b.Begin(store.Group, string(g), title, a.Now())
-		if err != nil {
-			return err
-		}
-		c.Name, c.Self = title, string(info.Self)
-		return b.Update(c)
-	})
+	return a.write(func(b *store.Batch) error { return a.beginGroup(b, info, title) })
 }
 
-const settingTitle = "title"
+func (a *App) beginGroup(b *store.Batch, info agent.GroupInfo, title string) error {
+	c, err := b.Begin(store.Group, string(info.ID), cmp.Or(title, "group"), a.Now())
+	if err != nil {
+		return err
+	}
+	c.Name = cmp.Or(Printable(string(info.Settings[settingTitle])), title, c.Name)
+	c.Self = string(info.Self)
+	return b.Update(c)
+}
+
+// know makes sure that the conversation of an event's group has what only the agent can tell: the own key, without which
+// one's own deeds would look like another's, and the title that the group had when one joined.
+func (a *App) know(ctx context.Context, e agent.Event) error {
+	g := e.Group()
+	if g == "" {
+		return nil
+	}
+	var c store.Conversation
+	err := a.write(func(b *store.Batch) (err error) {
+		c, err = b.ByRef(store.Group, string(g))
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrUnknown) {
+		return fmt.Errorf("history: %w", err)
+	}
+	if change, ok := e.Data.(*agent.GroupChanged); c.Self != "" && !(ok && change.Change == agent.ChangeJoined) {
+		return nil
+	}
+	err = a.begin(ctx, g, "")
+	if errors.Is(err, agent.ErrNoGroup) {
+		return nil // forgotten since
+	}
+	return err
+}
+
+func (a *App) profile() Profile { return a.Profile }
 
 // Add invites a contact to a group.
 func (a *App) Add(ctx context.Context, g agent.GroupID, contact agent.ConnectionID) error {
@@ -274,7 +312,7 @@ func (a *App) own(kind store.Kind, ref, name, text string) error {
 	return err
 }
 
-// Messages returns the messages of a conversation in the order in which they came.
+// Messages returns the messages of a conversation in the order in which they came, but for those that came late.
 func (a *App) Messages(kind store.Kind, ref string) (messages []store.Message, err error) {
 	err = a.write(func(b *store.Batch) error {
 		c, err := b.ByRef(kind, ref)
@@ -284,11 +322,58 @@ func (a *App) Messages(kind store.Kind, ref string) (messages []store.Message, e
 		messages, err = b.Messages(c)
 		return err
 	})
-	return messages, err
+	return arranged(messages), err
+}
+
+// ErrNothingWritten reports a group to which nothing was written from here.
+var ErrNothingWritten = errors.New("nothing was written from here")
+
+// LastOwn returns number and text of the last message that was written from here to a group.
+func (a *App) LastOwn(c store.Conversation) (number uint64, text string, err error) {
+	err = a.write(func(b *store.Batch) error {
+		messages, err := b.Messages(c)
+		if err != nil {
+			return err
+		}
+		for _, m := range slices.Backward(messages) {
+			name, ok := strings.CutPrefix(m.Origin, c.Self+"/")
+			if !m.Own || !ok {
+				continue
+			}
+			first, _, _ := strings.Cut(name, "/")
+			text = m.Text
+			number, err = strconv.ParseUint(first, 10, 64)
+			return err
+		}
+		return ErrNothingWritten
+	})
+	return number, text, err
 }
 
 // origin names a group message in the history.
-func origin(m agent.MessageID) string { return fmt.Sprintf("%s/%d/%x", m.Author, m.Number, m.Hash[:8]) }
+func origin(m agent.MessageID) string {
+	return numbered(m.Author, m.Number) + fmt.Sprintf("%x", m.Hash[:8])
+}
+
+// numbered is how the origins of all contents begin that were told for one number of an author.
+func numbered(author agent.MemberID, number uint64) string {
+	return fmt.Sprintf("%s/%d/", author, number)
+}
+
+// arranged puts messages that came late where they belong: before what was written with more behind it.
+func arranged(messages []store.Message) []store.Message {
+	all := make([]store.Message, 0, len(messages))
+	for _, m := range messages {
+		at := len(all)
+		if m.Late {
+			if i := slices.IndexFunc(all, func(o store.Message) bool { return o.Depth > m.Depth }); i >= 0 {
+				at = i
+			}
+		}
+		all = slices.Insert(all, at, m)
+	}
+	return all
+}
 
 // Conversations returns all conversations in the order in which they began.
 func (a *App) Conversations() (all []store.Conversation, err error) {
@@ -305,6 +390,19 @@ var ErrNoConversation = errors.New("no conversation with that name, or several")
 // Find returns the conversation of a kind that goes by a name and has not ended. Names are what others call themselves, so
 // they may be taken twice; then its ref must be given instead.
 func (a *App) Find(kind store.Kind, name string) (store.Conversation, error) {
+	return a.find(kind, name, func(c store.Conversation) bool { return !c.Ended })
+}
+
+// FindAny does the same with conversations that have ended as well, if none that goes on has the name.
+func (a *App) FindAny(kind store.Kind, name string) (store.Conversation, error) {
+	c, err := a.Find(kind, name)
+	if errors.Is(err, ErrNoConversation) {
+		return a.find(kind, name, func(store.Conversation) bool { return true })
+	}
+	return c, err
+}
+
+func (a *App) find(kind store.Kind, name string, fits func(store.Conversation) bool) (store.Conversation, error) {
 	all, err := a.Conversations()
 	if err != nil {
 		return store.Conversation{}, err
@@ -314,7 +412,7 @@ func (a *App) Find(kind store.Kind, name string) (store.Conversation, error) {
 		if c.Kind == kind && c.Ref == name {
 			return c, nil
 		}
-		if c.Kind == kind && c.Name == name && !c.Ended {
+		if c.Kind == kind && c.Name == name && fits(c) {
 			found = append(found, c)
 		}
 	}

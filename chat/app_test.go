@@ -45,6 +45,10 @@ func (s *scripted) Events(context.Context, string) iter.Seq2[agent.Event, error]
 	}
 }
 
+func (s *scripted) Group(_ context.Context, g agent.GroupID) (agent.GroupInfo, error) {
+	return agent.GroupInfo{ID: g, Self: "self", Settings: map[string][]byte{settingTitle: []byte("friends")}}, nil
+}
+
 func (s *scripted) Allow(context.Context, agent.ConnectionID, string, []byte) error {
 	if slices.Contains(s.did, "allow") {
 		return &conn.Error{Code: conn.CodeProhibited, Kind: conn.OurFault} // it was answered before the crash
@@ -121,10 +125,10 @@ func TestNothingIsMissingOrDoubleAfterACrash(t *testing.T) {
 			run()
 			s.dieAt = ""
 			contact, group := run()
-			if len(contact) != 2 || contact[0].Text != "connected" || contact[1].Text != "hello" || len(group) != 1 {
+			if len(contact) != 4 || contact[0].Text != "connected" || contact[1].Text != "hello" || len(group) != 1 {
 				t.Errorf("kept %+v and %+v", contact, group)
 			}
-			if !slices.Equal(told, []string{"connected", "hello", "hello", "invitation"}) {
+			if !slices.Equal(told, []string{"connected", "hello", "hello", "invitation", contact[2].Text, contact[3].Text}) {
 				t.Errorf("told %q", told)
 			}
 			for _, e := range []string{"allow", "ack", "resync", "done 1", "done 2", "done 3", "done 4", "done 5", "done 6", "done 7", "done 8"} {

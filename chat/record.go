@@ -10,91 +10,6 @@ import (
 	"github.com/coterie-im/coterie/chat/store"
 )
 
-// record writes what an event means into the history and returns what to tell about it.
-func (a *App) record(b *store.Batch, e agent.Event) ([]Update, error) {
-	switch data := e.Data.(type) {
-	case *agent.Confirmation:
-		return a.contact(b, e, data.Info)
-	case *agent.PeerInfo:
-		return a.contact(b, e, data.Info)
-	case *agent.Connected:
-		return a.notice(b, e, "connected")
-	case *agent.Message:
-		return a.contactMessage(b, e, data)
-	case *agent.Deleted:
-		return a.ended(b, e, "connection deleted")
-	case *agent.DirectReady:
-		return a.direct(b, e, data)
-	case *agent.GroupInvitation:
-		from := a.name(b, store.Contact, string(e.Connection()))
-		return []Update{{Invitation: &Invitation{data.Invitation, from, Printable(string(data.Info)), data.Members}}}, nil
-	case *agent.DirectRequest:
-		return []Update{{Request: data}}, nil
-	}
-	if e.Group() == "" {
-		return nil, nil
-	}
-	return a.recordGroup(b, e)
-}
-
-func (a *App) recordGroup(b *store.Batch, e agent.Event) ([]Update, error) {
-	switch data := e.Data.(type) {
-	case *agent.GroupMessage:
-		return a.groupMessage(b, e, data)
-	case *agent.MemberLeft:
-		return a.notice(b, e, a.member(b, e, data.Member)+" left")
-	case *agent.MemberRemoved:
-		return a.notice(b, e, fmt.Sprintf("%s removed %s", a.member(b, e, data.By), a.member(b, e, data.Member)))
-	case *agent.Removed:
-		return a.ended(b, e, a.member(b, e, data.By)+" removed you")
-	case *agent.GroupDeleted:
-		return a.ended(b, e, a.member(b, e, data.By)+" closed the group")
-	case *agent.GroupWarning:
-		return a.notice(b, e, fmt.Sprintf("warning: %s (%s)", data.Warning, a.member(b, e, data.Member)))
-	case *agent.GroupChanged:
-		return a.changed(b, e, data)
-	}
-	return nil, nil
-}
-
-func (a *App) changed(b *store.Batch, e agent.Event, data *agent.GroupChanged) ([]Update, error) {
-	switch data.Change {
-	case agent.ChangeJoined:
-		return a.notice(b, e, fmt.Sprintf("joined, %d members", data.Members))
-	case agent.ChangeMemberAdded:
-		return a.meet(b, e, data.Member, "", string(data.By))
-	case agent.ChangeMemberCard:
-		p, err := ReadCard(data.Value)
-		if err != nil {
-			return nil, nil // a member without a readable card goes by its key
-		}
-		return a.meet(b, e, data.Member, p.DisplayName, "")
-	case agent.ChangeSetting:
-		if data.Name != settingTitle {
-			return nil, nil
-		}
-		c, err := a.conversation(b, e)
-		if err != nil {
-			return nil, err
-		}
-		c.Name = Printable(string(data.Value))
-		return []Update{{Conversation: &c}}, b.Update(c)
-	case agent.ChangeLeft:
-		return a.ended(b, e, "you left")
-	case agent.ChangeRestored:
-		c, err := a.conversation(b, e)
-		if err != nil {
-			return nil, err
-		}
-		c.Ended = false
-		if err := b.Update(c); err != nil {
-			return nil, err
-		}
-		return a.notice(b, e, "you are a member again")
-	}
-	return nil, nil
-}
-
 // contact notes the profile of a peer.
 func (a *App) contact(b *store.Batch, e agent.Event, info []byte) ([]Update, error) {
 	name := "somebody"
@@ -132,18 +47,6 @@ func (a *App) contactMessage(b *store.Batch, e agent.Event, data *agent.Message)
 	return appended(b, c, m)
 }
 
-func (a *App) groupMessage(b *store.Batch, e agent.Event, data *agent.GroupMessage) ([]Update, error) {
-	c, err := a.conversation(b, e)
-	if err != nil {
-		return nil, err
-	}
-	m := store.Message{
-		Origin: origin(data.Message), Author: string(data.Message.Author), Text: readable(data.Body),
-		Time: data.Time, Depth: data.Depth, Vouched: data.Vouched != "",
-	}
-	return appended(b, c, m)
-}
-
 // readable is the text of a body, or a remark where there is none.
 func readable(body []byte) string {
 	content, err := Decode(body)
@@ -163,6 +66,16 @@ func (a *App) notice(b *store.Batch, e agent.Event, text string) ([]Update, erro
 		return nil, err
 	}
 	return appended(b, c, store.Message{Origin: fmt.Sprintf("event/%d", e.Seq), Notice: true, Text: text, Time: e.Time})
+}
+
+// remark shows a line that is not kept.
+func (a *App) remark(b *store.Batch, e agent.Event, text string) ([]Update, error) {
+	kind, ref := a.entity(b, e)
+	c, err := b.ByRef(kind, ref)
+	if errors.Is(err, store.ErrUnknown) {
+		return []Update{{Remark: text}}, nil
+	}
+	return []Update{{Conversation: &c, Remark: text}}, err
 }
 
 // ended closes a conversation with a line; its history stays.
@@ -188,10 +101,16 @@ func appended(b *store.Batch, c store.Conversation, m store.Message) ([]Update, 
 
 // conversation returns the conversation of an event's entity, beginning it if need be.
 func (a *App) conversation(b *store.Batch, e agent.Event) (store.Conversation, error) {
+	kind, ref := a.entity(b, e)
+	return b.Begin(kind, ref, map[store.Kind]string{store.Group: "group", store.Contact: "somebody"}[kind], a.Now())
+}
+
+// entity says which conversation an event is about.
+func (a *App) entity(_ *store.Batch, e agent.Event) (store.Kind, string) {
 	if g := e.Group(); g != "" {
-		return b.Begin(store.Group, string(g), "group", a.Now())
+		return store.Group, string(g)
 	}
-	return b.Begin(store.Contact, string(e.Connection()), "somebody", a.Now())
+	return store.Contact, string(e.Connection())
 }
 
 // meet notes a member, its name once its card has come, and tells who added it when both are known.
@@ -228,17 +147,25 @@ func (a *App) member(b *store.Batch, e agent.Event, key agent.MemberID) string {
 	if key == "" {
 		return "nobody"
 	}
-	if c, err := b.ByRef(store.Group, string(e.Group())); err == nil {
-		if c.Self == string(key) {
-			return "you"
-		}
-		for _, m := range c.Members {
-			if m.Key == string(key) && m.Name != "" {
-				return m.Name
-			}
+	kind, ref := a.entity(b, e)
+	c, err := b.ByRef(kind, ref)
+	if err != nil {
+		c = store.Conversation{}
+	}
+	return MemberName(c, string(key))
+}
+
+// MemberName returns what a member of a group goes by: you, the name on its card, or the beginning of its key.
+func MemberName(c store.Conversation, key string) string {
+	if c.Self == key {
+		return "you"
+	}
+	for _, m := range c.Members {
+		if m.Key == key && m.Name != "" {
+			return m.Name
 		}
 	}
-	return string(key)[:min(len(key), 6)] + "…"
+	return key[:min(len(key), 6)] + "…"
 }
 
 // name returns what the app calls a conversation.

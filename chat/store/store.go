@@ -18,8 +18,9 @@ import (
 	agentstore "github.com/coterie-im/coterie/agent/store"
 )
 
-// formatVersion is written into every new store; a store with a later one is refused.
-const formatVersion = 1
+// formatVersion is written into every store; a store with a later one is refused. Version 2 knows own devices, and copies
+// that turned out to be false: a program of version 1 would lose both when it changes a record.
+const formatVersion = 2
 
 // Kinds of owners in the file. Numbers are stored: never change or reuse one.
 const (
@@ -44,6 +45,7 @@ type Kind string
 const (
 	Contact Kind = "contact"
 	Group   Kind = "group"
+	Devices Kind = "devices" // the group of the own devices, of which only notices are kept here
 )
 
 // Conversation is a contact or a group as the app shows it.
@@ -56,6 +58,27 @@ type Conversation struct {
 	Ended   bool      `json:"ended,omitempty"` // left, removed, closed or deleted; history stays
 	Self    string    `json:"self,omitempty"`  // own member key in a group
 	Members []Member  `json:"members,omitempty"`
+
+	Genesis   string `json:"genesis,omitempty"`   // a group's name for all its members
+	Depth     uint64 `json:"depth,omitempty"`     // the largest causal depth of a group's messages
+	RemovedBy string `json:"removedBy,omitempty"` // who removed oneself, while that can be contested
+
+	Remote bool   `json:"remote,omitempty"` // known from another own device only: to read, not to write to
+	Device string `json:"device,omitempty"` // that device, by its member key in the group of devices
+	Copies bool   `json:"copies,omitempty"` // some of its messages came from other own devices
+	Stamp  Stamp  `json:"stamp,omitzero"`   // of name and end, among own devices
+}
+
+// Stamp orders what own devices said about one thing: who had seen a stamp gives a larger one, and of two that did not know
+// of each other the name decides.
+type Stamp struct {
+	Count uint64 `json:"n"`
+	By    string `json:"by"` // member key of the device that gave it
+}
+
+// After tells whether s is the later one.
+func (s Stamp) After(other Stamp) bool {
+	return s.Count > other.Count || s.Count == other.Count && s.By > other.By
 }
 
 // Member is another member of a group, as far as the app has met it.
@@ -63,6 +86,8 @@ type Member struct {
 	Key  string `json:"key"`
 	Name string `json:"name,omitempty"` // from its card; empty until that has come
 	By   string `json:"by,omitempty"`   // who added it, while that has not been told because the name is missing
+
+	Hidden bool `json:"hidden,omitempty"` // who removed it asked to hide what it wrote
 }
 
 // Message is one entry of a conversation's history.
@@ -76,6 +101,14 @@ type Message struct {
 	Time    time.Time `json:"time"`              // when it was written or received here
 	Depth   uint64    `json:"depth,omitempty"`   // causal depth in a group
 	Vouched bool      `json:"vouched,omitempty"` // a copy that its author has not confirmed
+
+	Voucher  string `json:"voucher,omitempty"`  // member key of who gave that copy
+	False    bool   `json:"false,omitempty"`    // a copy that its author said it did not write
+	Replaces bool   `json:"replaces,omitempty"` // what the author wrote in place of a false copy
+	Late     bool   `json:"late,omitempty"`     // came after messages that were written later
+
+	Device string `json:"device,omitempty"` // member key of the own device that gave this entry; empty: this one
+	From   string `json:"from,omitempty"`   // the author's name, as that device knows it
 }
 
 // Store is an open history. Its methods are for one goroutine at a time.
@@ -146,6 +179,9 @@ func checkVersion(tx *agentstore.Tx) error {
 	if value[0] > formatVersion {
 		return ErrNewer
 	}
+	if value[0] < formatVersion {
+		records.Put(keyVersion, []byte{formatVersion}) // what version 1 wrote reads the same
+	}
 	return nil
 }
 
@@ -212,7 +248,7 @@ func (b *Batch) Conversations() (all []Conversation, err error) {
 	return all, err
 }
 
-// Append adds a message at the end of a conversation and gives it its ID. A message whose origin is there already is
+// Append adds a message at the end of a conversation and gives it an ID if it has none. A message whose origin is there already is
 // not added again; added tells which.
 func (b *Batch) Append(c Conversation, m Message) (added bool, err error) {
 	records := b.tx.Records(messages(c))
@@ -220,8 +256,10 @@ func (b *Batch) Append(c Conversation, m Message) (added bool, err error) {
 	if _, known := records.Get(origin); known {
 		return false, nil
 	}
-	if m.ID, err = uuid.NewV7(); err != nil {
-		return false, err
+	if m.ID == (uuid.UUID{}) {
+		if m.ID, err = uuid.NewV7(); err != nil {
+			return false, err
+		}
 	}
 	m.Time = m.Time.UTC()
 	value, err := json.Marshal(m)
@@ -237,6 +275,46 @@ func (b *Batch) Append(c Conversation, m Message) (added bool, err error) {
 	records.Put(origin, position)
 	records.Put(keyNextMessage, binary.BigEndian.AppendUint64(nil, next+1))
 	return true, nil
+}
+
+// Message returns the message of a conversation that has an origin.
+func (b *Batch) Message(c Conversation, origin string) (m Message, ok bool, err error) {
+	records := b.tx.Records(messages(c))
+	position, ok := records.Get(append(bytes.Clone(prefixOrigin), origin...))
+	if !ok {
+		return Message{}, false, nil
+	}
+	value, ok := records.Get(position)
+	if !ok {
+		return Message{}, false, fmt.Errorf("%w: message", ErrDamaged)
+	}
+	m, err = decode[Message](value)
+	return m, err == nil, err
+}
+
+// Replace stores a changed message under its origin, which must be there, in its place.
+func (b *Batch) Replace(c Conversation, m Message) error {
+	records := b.tx.Records(messages(c))
+	position, ok := records.Get(append(bytes.Clone(prefixOrigin), m.Origin...))
+	if !ok {
+		return ErrUnknown
+	}
+	value, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	records.Put(position, value)
+	return nil
+}
+
+// Origins returns the origins of a conversation's messages that begin with prefix.
+func (b *Batch) Origins(c Conversation, prefix string) (all []string) {
+	from := append(bytes.Clone(prefixOrigin), prefix...)
+	b.tx.Records(messages(c)).Scan(from, nil, func(key, _ []byte) bool {
+		all = append(all, string(key[len(prefixOrigin):]))
+		return true
+	})
+	return all
 }
 
 // Messages returns the messages of a conversation in the order in which they came.

@@ -55,9 +55,10 @@ type lines struct {
 	client *control.Client
 
 	mu          sync.Mutex
-	out         io.Writer         // guarded by mu
-	invitations []chat.Invitation // guarded by mu: not answered yet
-	requests    []directFrom      // guarded by mu: not answered yet
+	out         io.Writer          // guarded by mu
+	invitations []chat.Invitation  // guarded by mu: not answered yet
+	requests    []directFrom       // guarded by mu: not answered yet
+	asked       []chat.JoinRequest // guarded by mu: not answered yet
 }
 
 type directFrom struct {
@@ -134,97 +135,46 @@ func (l *lines) observe(u chat.Update) {
 		l.requests = append(l.requests, directFrom{u.Event.Group(), u.Request.Request})
 		l.mu.Unlock()
 		l.print("· a member asks for a direct connection (%s): /accept or /decline", chat.Printable(string(u.Request.Text)))
+	case u.Asked != nil:
+		l.mu.Lock()
+		l.asked = append(l.asked, *u.Asked)
+		l.mu.Unlock()
+		l.print("#%s · %s asks to be let in%s: /approve or /deny", chat.Printable(u.Conversation.Name), u.Asked.Name, quoted(u.Asked.Text))
+	case u.Remark != "" && u.Conversation != nil:
+		l.print("%s%s", format(*u.Conversation, store.Message{Notice: true, Text: u.Remark}), hint(u))
+	case u.Remark != "":
+		l.print("· %s", chat.Printable(u.Remark))
+	case u.Revised != nil && u.Revised.False:
+		l.print("%s", format(*u.Conversation, *u.Revised))
+	case u.Revised != nil:
+		l.print("%s (confirmed by its author)", format(*u.Conversation, *u.Revised))
 	case u.Message != nil && !u.Message.Own:
-		l.print("%s", format(*u.Conversation, *u.Message))
+		l.print("%s%s", format(*u.Conversation, *u.Message), hint(u))
 	}
 }
 
-// format is one line of a conversation.
-func format(c store.Conversation, m store.Message) string {
-	mark, author := "@"+c.Name, c.Name
-	if c.Kind == store.Group {
-		mark, author = "#"+c.Name, "somebody"
-		for _, member := range c.Members {
-			if member.Key == m.Author && member.Name != "" {
-				author = member.Name
-			}
+// hint says what can be typed about what happened.
+func hint(u chat.Update) string {
+	if u.Event == nil || u.Conversation == nil {
+		return ""
+	}
+	group := joined(u.Conversation.Name)
+	switch data := u.Event.Data.(type) {
+	case *agent.Removed:
+		if data.Contestable {
+			return ": /contest " + group
+		}
+	case *agent.GroupChanged:
+		if data.Change == agent.ChangeMemberWaiting {
+			return ": /repair " + group + " " + joined(chat.MemberName(*u.Conversation, string(data.Member)))
 		}
 	}
-	switch {
-	case m.Notice:
-		return chat.Printable(mark + " · " + m.Text)
-	case m.Own:
-		author = "you"
-	case m.Vouched:
-		author += " (as others say)"
-	}
-	return chat.Printable(fmt.Sprintf("%s %s: %s", mark, author, m.Text))
+	return ""
 }
 
-const help = `@NAME TEXT           write to a contact          #GROUP TEXT          write to a group
-/invite              make a one-time link        /connect LINK        use somebody's link
-/group TITLE         make a group                /add GROUP NAME      invite a contact to it
-/join                accept the last invitation  /refuse              refuse it
-/members GROUP       who is in it, connected     /leave GROUP         leave it
-/remove GROUP NAME   remove a member             /direct GROUP NAME   ask a member for a direct connection
-/accept              accept such a request       /decline             refuse it
-/list                conversations               /history [@|#]NAME   what was said
-/quit                end (the agent goes on)     names with spaces: write _ for each space;
-                                             names taken twice: what /list shows behind them`
-
-// verb is a typed command with its number of arguments.
-type verb struct {
-	arguments int
-	run       func(*lines, context.Context, []string) error
-}
-
-func (l *lines) do(ctx context.Context, text string) error {
+func quoted(text string) string {
 	if text == "" {
-		return nil
+		return ""
 	}
-	if text[0] == '@' || text[0] == '#' {
-		name, body, ok := strings.Cut(text[1:], " ")
-		if !ok {
-			return fmt.Errorf("%w: nothing to write", errUsage)
-		}
-		return l.write(ctx, text[0] == '#', spaced(name), strings.TrimSpace(body))
-	}
-	words := strings.Fields(text)
-	v, ok := verbs[words[0]]
-	if !ok || v.arguments != len(words)-1 {
-		if words[0] == "/group" && len(words) > 1 {
-			return l.makeGroup(ctx, strings.Join(words[1:], " "))
-		}
-		return fmt.Errorf("%w: /help tells what can be typed", errUsage)
-	}
-	for i := range words {
-		words[i] = spaced(words[i])
-	}
-	return v.run(l, ctx, words[1:])
-}
-
-func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
-
-func (l *lines) write(ctx context.Context, group bool, name, text string) error {
-	if !group {
-		c, err := l.app.Find(store.Contact, name)
-		if err != nil {
-			return err
-		}
-		return l.app.Send(ctx, agent.ConnectionID(c.Ref), text)
-	}
-	c, err := l.app.Find(store.Group, name)
-	if err != nil {
-		return err
-	}
-	_, err = l.app.SendGroup(ctx, agent.GroupID(c.Ref), text)
-	return err
-}
-
-func (l *lines) makeGroup(ctx context.Context, title string) error {
-	_, err := l.app.NewGroup(ctx, title)
-	if err == nil {
-		l.print("· the group %q is made; /add invites contacts", title)
-	}
-	return err
+	return fmt.Sprintf(" (%s)", text)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/coterie-im/coterie/agent"
@@ -13,50 +14,58 @@ import (
 var errNothing = errors.New("there is nothing to answer")
 
 // verbs are the typed commands; /group takes a title of any number of words and is not among them.
-var verbs = map[string]verb{
-	"/help": {0, func(l *lines, _ context.Context, _ []string) error {
+var verbs = func() map[string]verb {
+	all := map[string]verb{}
+	for _, part := range []map[string]verb{common, joining, repairing} {
+		maps.Copy(all, part)
+	}
+	return all
+}()
+
+// common are those about contacts, groups and their members.
+var common = map[string]verb{
+	"/help": exactly(0, func(l *lines, _ context.Context, _ []string) error {
 		l.print("%s", help)
 		return nil
-	}},
-	"/invite": {0, func(l *lines, ctx context.Context, _ []string) error {
+	}),
+	"/invite": exactly(0, func(l *lines, ctx context.Context, _ []string) error {
 		_, link, err := l.app.Invite(ctx)
 		if err == nil {
 			l.print("· give this link to one person, over a way that nobody else reads:\n%s", link)
 		}
 		return err
-	}},
-	"/connect": {1, func(l *lines, ctx context.Context, args []string) error {
-		// Links have underscores of their own.
-		_, err := l.app.Connect(ctx, strings.ReplaceAll(args[0], " ", "_"))
+	}),
+	"/connect": exactly(1, func(l *lines, ctx context.Context, args []string) error {
+		_, err := l.app.Connect(ctx, args[0])
 		return err
-	}},
-	"/add": {2, func(l *lines, ctx context.Context, args []string) error {
-		group, err := l.app.Find(store.Group, args[0])
+	}),
+	"/add": exactly(2, func(l *lines, ctx context.Context, args []string) error {
+		group, err := l.group(args[0])
 		if err != nil {
 			return err
 		}
-		contact, err := l.app.Find(store.Contact, args[1])
+		contact, err := l.app.Find(store.Contact, spaced(args[1]))
 		if err != nil {
 			return err
 		}
-		return l.app.Add(ctx, agent.GroupID(group.Ref), agent.ConnectionID(contact.Ref))
-	}},
-	"/join": {0, func(l *lines, ctx context.Context, _ []string) error {
+		return l.app.Add(ctx, group, agent.ConnectionID(contact.Ref))
+	}),
+	"/join": exactly(0, func(l *lines, ctx context.Context, _ []string) error {
 		i, err := takeLast(l, &l.invitations)
 		if err != nil {
 			return err
 		}
 		_, err = l.app.Join(ctx, i)
 		return err
-	}},
-	"/refuse": {0, func(l *lines, ctx context.Context, _ []string) error {
+	}),
+	"/refuse": exactly(0, func(l *lines, ctx context.Context, _ []string) error {
 		i, err := takeLast(l, &l.invitations)
 		if err != nil {
 			return err
 		}
 		return l.client.GroupReject(ctx, i.Name)
-	}},
-	"/accept": {0, func(l *lines, ctx context.Context, _ []string) error {
+	}),
+	"/accept": exactly(0, func(l *lines, ctx context.Context, _ []string) error {
 		r, err := takeLast(l, &l.requests)
 		if err != nil {
 			return err
@@ -66,30 +75,29 @@ var verbs = map[string]verb{
 			return err
 		}
 		return l.client.GroupDirectAccept(ctx, r.group, r.request, info)
-	}},
-	"/decline": {0, func(l *lines, ctx context.Context, _ []string) error {
+	}),
+	"/decline": exactly(0, func(l *lines, ctx context.Context, _ []string) error {
 		r, err := takeLast(l, &l.requests)
 		if err != nil {
 			return err
 		}
 		return l.client.GroupDirectReject(ctx, r.group, r.request)
-	}},
-	"/members": {1, (*lines).members},
-	"/leave": {1, func(l *lines, ctx context.Context, args []string) error {
-		group, err := l.app.Find(store.Group, args[0])
+	}),
+	"/leave": exactly(1, func(l *lines, ctx context.Context, args []string) error {
+		group, err := l.group(args[0])
 		if err != nil {
 			return err
 		}
-		return l.client.GroupLeave(ctx, agent.GroupID(group.Ref))
-	}},
-	"/remove": {2, func(l *lines, ctx context.Context, args []string) error {
+		return l.client.GroupLeave(ctx, group)
+	}),
+	"/remove": exactly(2, func(l *lines, ctx context.Context, args []string) error {
 		group, member, err := l.member(args)
 		if err != nil {
 			return err
 		}
 		return l.client.GroupRemove(ctx, group, agent.RemoveOptions{Members: []agent.MemberID{member}})
-	}},
-	"/direct": {2, func(l *lines, ctx context.Context, args []string) error {
+	}),
+	"/direct": exactly(2, func(l *lines, ctx context.Context, args []string) error {
 		group, member, err := l.member(args)
 		if err != nil {
 			return err
@@ -100,19 +108,8 @@ var verbs = map[string]verb{
 		}
 		_, err = l.client.GroupDirect(ctx, group, member, agent.DirectOptions{Text: []byte("from " + l.app.Profile.DisplayName), Info: info})
 		return err
-	}},
-	"/list": {0, func(l *lines, _ context.Context, _ []string) error {
-		all, err := l.app.Conversations()
-		for _, c := range all {
-			ended := ""
-			if c.Ended {
-				ended = " (ended)"
-			}
-			l.print("%s %s%s  %s", c.Kind, c.Name, ended, c.Ref)
-		}
-		return err
-	}},
-	"/history": {1, (*lines).history},
+	}),
+	"/history": exactly(1, (*lines).history),
 }
 
 // takeLast returns what asked last for an answer.
@@ -129,37 +126,12 @@ func takeLast[T any](l *lines, list *[]T) (last T, err error) {
 
 // member finds a group and one of its members by their names.
 func (l *lines) member(args []string) (agent.GroupID, agent.MemberID, error) {
-	group, err := l.app.Find(store.Group, args[0])
+	group, err := l.app.Find(store.Group, spaced(args[0]))
 	if err != nil {
 		return "", "", err
 	}
-	member, err := chat.FindMember(group, args[1])
+	member, err := chat.FindMember(group, spaced(args[1]))
 	return agent.GroupID(group.Ref), member, err
-}
-
-func (l *lines) members(ctx context.Context, args []string) error {
-	group, err := l.app.Find(store.Group, args[0])
-	if err != nil {
-		return err
-	}
-	info, err := l.client.Group(ctx, agent.GroupID(group.Ref))
-	if err != nil {
-		return err
-	}
-	for _, m := range info.Members {
-		if !m.Present {
-			continue
-		}
-		name := "(no card yet)"
-		if p, err := chat.ReadCard(m.Card); err == nil {
-			name = p.DisplayName
-		}
-		if m.Member == info.Self {
-			name = "you"
-		}
-		l.print("%-16s %-10s %s %s", name, m.Role, m.Pair, m.Reason)
-	}
-	return nil
 }
 
 func (l *lines) history(_ context.Context, args []string) error {
@@ -167,7 +139,7 @@ func (l *lines) history(_ context.Context, args []string) error {
 	if group, ok := strings.CutPrefix(args[0], "#"); ok {
 		kind, name = store.Group, group
 	}
-	c, err := l.app.Find(kind, name)
+	c, err := l.app.FindAny(kind, spaced(name))
 	if err != nil {
 		return err
 	}

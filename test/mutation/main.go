@@ -2,12 +2,14 @@
 // requires that the tests of the named packages fail. `make mutation` runs all of them, with arguments only those whose
 // names contain one of the arguments. A mutation that does not compile, whose text is not found exactly once, or that no
 // test notices makes it fail. The last result is in docs/soak.md.
+//
+// All bugs are compiled at once, each as a copy of the function that it is in (plant.go); the environment chooses which
+// one a run of the tests has. So a bug costs a run of the tests and no compilation.
 package main
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -25,6 +27,7 @@ type mutation struct {
 	file     string // from the top of the module
 	old, new string // old is in the file exactly once
 	packages string // whose tests must fail, separated by spaces
+	test     string // that is known to notice it and runs first; empty: not known
 }
 
 // apply returns the changed file.
@@ -45,6 +48,9 @@ func main() {
 }
 
 func run(ctx context.Context, names []string) error {
+	chosen := slices.DeleteFunc(slices.Clone(mutations), func(m mutation) bool {
+		return len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(m.name, n) })
+	})
 	gomod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return err
@@ -54,18 +60,23 @@ func run(ctx context.Context, names []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := copyModule(filepath.Dir(strings.TrimSpace(string(gomod))), dir); err != nil {
+	l := &lab{dir: dir}
+	if err := copyModule(filepath.Dir(strings.TrimSpace(string(gomod))), l.dir); err != nil {
 		return err
 	}
-	bad, all := 0, 0
-	fmt.Println("| mutation | caught by | seconds |\n|---|---|---|")
-	for _, m := range mutations {
-		if len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return strings.Contains(m.name, n) }) {
-			continue
+	if err := l.build(ctx, chosen); err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		if err := l.baseline(ctx, chosen); err != nil {
+			return err
 		}
-		all++
+	}
+	bad := 0
+	fmt.Println("| mutation | caught by | seconds |\n|---|---|---|")
+	for _, m := range chosen {
 		began := time.Now()
-		by, err := try(ctx, dir, m)
+		by, err := l.try(ctx, m)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -75,10 +86,10 @@ func run(ctx context.Context, names []string) error {
 		}
 		fmt.Printf("| %s | %s | %.0f |\n", m.name, by, time.Since(began).Seconds())
 	}
-	if bad > 0 || all == 0 {
-		return fmt.Errorf("%d of %d mutations are not caught", bad, all)
+	if bad > 0 || len(chosen) == 0 {
+		return fmt.Errorf("%d of %d mutations are not caught", bad, len(chosen))
 	}
-	fmt.Printf("\n%d mutations, all caught\n", all)
+	fmt.Printf("\n%d mutations, all caught\n", len(chosen))
 	return nil
 }
 
@@ -108,40 +119,6 @@ func copyModule(from, to string) error {
 		}
 		return os.WriteFile(filepath.Join(to, relative), b, 0o600)
 	})
-}
-
-// try applies one mutation, runs the tests, and takes it back. It returns which test failed.
-func try(ctx context.Context, dir string, m mutation) (by string, err error) {
-	file := filepath.Join(dir, filepath.FromSlash(m.file))
-	source, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	changed, err := m.apply(string(source))
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, os.WriteFile(file, source, 0o600)) }()
-	packages := strings.Fields(m.packages)
-	args := append([]string{"test", "-count=1", "-short", "-failfast", "-timeout", "10m"}, packages...)
-	out, err := goCommand(ctx, dir, args...)
-	if bytes.Contains(out, []byte("[build failed]")) {
-		return "", fmt.Errorf("does not compile: %s", firstLine(out))
-	}
-	if err == nil {
-		return "", errors.New("survives")
-	}
-	return failure(out), nil
-}
-
-func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	c := exec.CommandContext(ctx, "go", args...)
-	c.Dir = dir
-	c.Env = append(os.Environ(), "COTERIE_SOAK=")
-	return c.CombinedOutput()
 }
 
 // failure names the first test that failed.

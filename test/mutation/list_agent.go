@@ -1,0 +1,77 @@
+package main
+
+// agentMutations are bugs in connections, ratchets and the agent.
+var agentMutations = []mutation{
+	{
+		"connection: hash of the message before not remembered",
+		"agent/conn/merge.go",
+		"\ts.receivedID, s.receivedHash = number, hash\n\treturn i",
+		"\ts.receivedID = number\n\treturn i",
+		"./agent/conn",
+		"",
+	},
+	{
+		"connection: acknowledged before the client has it",
+		"agent/conn/receive.go",
+		"\tif a.waits == 0 {\n\t\ts.acknowledge(q)\n\t} else {",
+		"\tif a.waits >= 0 {\n\t\ts.acknowledge(q)\n\t} else {",
+		"./agent/conn",
+		"",
+	},
+	{
+		"connection: redelivered message is new",
+		"agent/conn/receive.go",
+		"\tif q.last != \"\" && in.ID == q.last {",
+		"\tif q.last != \"\" && in.ID == q.last && q.waits < 0 {",
+		"./agent/conn",
+		"",
+	},
+	{
+		"connection: message before the confirmation",
+		"agent/conn/receive.go",
+		"\t\tif !known || keyed || withKey {\n\t\t\treturn prohibited(\"message\")",
+		"\t\tif keyed || withKey {\n\t\t\treturn prohibited(\"message\")",
+		"./agent/conn",
+		"",
+	},
+	{
+		"ratchet: duplicate not dropped",
+		"agent/ratchet/receive.go",
+		"\t\treturn nil, ErrDuplicate\n",
+		"\t\treturn nil, nil\n",
+		"./agent/ratchet",
+		"",
+	},
+	{
+		"ratchet: no limit of skipped messages",
+		"agent/ratchet/receive.go",
+		"\tcase to-from > MaxSkip, n ==",
+		"\tcase to-from > MaxSkip<<10, n ==",
+		"./agent/ratchet",
+		"",
+	},
+	{
+		"ratchet: no limit of kept keys",
+		"agent/ratchet/skipped.go",
+		"\tfor s.count > MaxSkippedKeys {",
+		"\tfor s.count > MaxSkippedKeys<<10 {",
+		"./agent/ratchet",
+		"",
+	},
+	{
+		"ratchet: key of a skipped message is kept",
+		"agent/ratchet/receive.go",
+		"\t\tk := s.skipped.take(by.chain, by.index)",
+		"\t\tk := s.skipped.chains[by.chain].keys[by.index]",
+		"./agent/ratchet",
+		"",
+	},
+	{
+		"ratchet: keys of skipped messages are not tried first",
+		"agent/ratchet/receive.go",
+		"\tfor i := range s.skipped.chains {",
+		"\tfor i := range s.skipped.chains[:0] {",
+		"./agent/ratchet",
+		"",
+	},
+}

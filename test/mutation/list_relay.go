@@ -1,0 +1,77 @@
+package main
+
+// relayMutations are bugs in the relay and its store.
+var relayMutations = []mutation{
+	{
+		"relay: authorization not checked",
+		"queue/server/dispatch.go",
+		"\treturn c.verifier.Verify(c.request.Transmission, candidates...)",
+		"\treturn found || c.verifier.Verify(c.request.Transmission, candidates...)",
+		"./queue/server",
+		"",
+	},
+	{
+		"relay: SEND without a key to a secured queue",
+		"queue/server/dispatch.go",
+		"\t\t\treturn found && c.queue.SenderKey.IsZero()",
+		"\t\t\treturn found",
+		"./queue/server",
+		"",
+	},
+	{
+		"relay: SUB beside GET",
+		"queue/server/recipient.go",
+		"\tcase use.get:\n\t\treturn outcome{err: queue.ErrCmdProhibited}\n",
+		"",
+		"./queue/server",
+		"",
+	},
+	{
+		"relay: ACK of another message",
+		"queue/server/recipient.go",
+		"|| message != \"\" && message != use.delivered {",
+		"{",
+		"./queue/server",
+		"",
+	},
+	{
+		"relay: OK before it is stored",
+		"queue/server/sender.go",
+		"\treturn outcome{response: queue.OK{}, commit: commit}",
+		"\t_ = commit\n\treturn outcome{response: queue.OK{}}",
+		"./queue/server",
+		"",
+	},
+	{
+		"relay: END is not told",
+		"queue/server/session.go",
+		"\t\ts.server.events.add(before.session, queue.Answer{EntityID: id, Response: queue.END{}})\n",
+		"",
+		"./queue/server",
+		"",
+	},
+	{
+		"store: quota marker forgotten",
+		"queue/store/sqlite/messages.go",
+		"\t\tif sent.Full {\n\t\t\tm = m.AsMarker()\n\t\t}\n",
+		"",
+		"./queue/store/sqlite",
+		"",
+	},
+	{
+		"store: ACK deletes whatever is first",
+		"queue/store/sqlite/messages.go",
+		"if len(e.waiting) == 0 || e.waiting[0].message.ID != message {",
+		"if len(e.waiting) == 0 {",
+		"./queue/store/sqlite",
+		"",
+	},
+	{
+		"store: answers before the commit",
+		"queue/store/sqlite/writer.go",
+		"\tif _, err := w.do.commit.ExecContext(background); err != nil {\n\t\treturn w.rollback(fmt.Errorf(\"commit: %w\", err))\n\t}\n\treturn nil",
+		"\tgo func() { _, _ = w.do.commit.ExecContext(background) }()\n\treturn nil",
+		"./queue/store/sqlite",
+		"",
+	},
+}

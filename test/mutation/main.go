@@ -25,9 +25,9 @@ import (
 type mutation struct {
 	name     string
 	file     string // from the top of the module
-	old, new string // old is in the file exactly once
 	packages string // whose tests must fail, separated by spaces
 	test     string // that is known to notice it and runs first; empty: not known
+	old, new string // old is in the file exactly once
 }
 
 // apply returns the changed file.

@@ -1,0 +1,305 @@
+package main
+
+// messageMutations are bugs in messages: repair, copies, fan-out, receipts and retention.
+var messageMutations = []mutation{
+	{
+		"delivery before the named operations are here", "grouproto/receive.go", "./grouproto", "",
+		"\tif s.lacksHeads(m) {\n\t\ts.holdMessage(p.key, author, m)\n\t\treturn\n\t}\n",
+		"",
+	},
+	{
+		"copies for members that are not entitled", "grouproto/repair.go", "./grouproto", "",
+		"\t\tcase held && s.entitled(p, k):",
+		"\t\tcase held:",
+	},
+	{
+		"history setting ignored", "grouproto/repair.go", "./grouproto", "",
+		"\tn := historyOf(value)\n\tswitch",
+		"\tn := historyOf(value) * 0\n\tswitch",
+	},
+	{
+		"duplicate messages are delivered", "grouproto/receive.go", "./grouproto", "",
+		"\tcase held.id.Hash == id.Hash:\n\t\tif held.vouched",
+		"\tcase held.id.Hash == id.Hash:\n\t\ts.notice(MessageReceived{held.stored()})\n\t\tif held.vouched",
+	},
+	{
+		"fan-out begins again from zero", "grouproto/fanout.go", "./grouproto", "",
+		"\t\tp.window = nil\n\t\tp.next = p.sent\n",
+		"\t\tp.window = nil\n\t\tp.next = 0\n",
+	},
+	{
+		"fan-out loses what the old connection had not sent", "grouproto/fanout.go", "./grouproto", "",
+		"\t\tp.window = nil\n\t\tp.next = p.sent\n",
+		"\t\tp.window = nil\n",
+	},
+	{
+		"cursor moves when a message is handed over", "grouproto/fanout.go", "./grouproto", "",
+		"\t\tb.add(own.frame, forMessages)\n\t\tp.next++\n",
+		"\t\tb.add(own.frame, forMessages)\n\t\tp.next++\n\t\tp.sent = p.next\n",
+	},
+	{
+		"message: hash without the group", "grouproto/wire_message.go", "./grouproto", "",
+		"oplog.Hash(labelMessage, group[:], author[:], m.append(nil))",
+		"oplog.Hash(labelMessage, make([]byte, len(group)), author[:], m.append(nil))",
+	},
+	{
+		"message: hash without the author", "grouproto/wire_message.go", "./grouproto", "",
+		"oplog.Hash(labelMessage, group[:], author[:], m.append(nil))",
+		"oplog.Hash(labelMessage, group[:], make([]byte, len(author)), m.append(nil))",
+	},
+	{
+		"message: no salt", "grouproto/fanout.go", "./grouproto", "",
+		"Salt: random16(s.env), ",
+		"",
+	},
+	{
+		"message: every one begins a run", "grouproto/fanout.go", "./grouproto", "",
+		"Number: s.main.next, Prev: s.main.prev,",
+		"Number: s.main.next,",
+	},
+	{
+		"message: names no parents", "grouproto/fanout.go", "./grouproto", "",
+		"Parents: s.parents(), Body",
+		"Body",
+	},
+	{
+		"message: names itself as a parent", "grouproto/fanout.go", "./grouproto", "",
+		"\t\tif id.Author != s.self {\n\t\t\tout",
+		"\t\tif id.Author != (Key{}) {\n\t\t\tout",
+	},
+	{
+		"message: names parents that others imply", "grouproto/keep.go", "./grouproto", "",
+		"\tif implied {\n\t\treturn\n\t}\n",
+		"",
+	},
+	{
+		"message: without the right to send", "grouproto/fanout.go", "./grouproto", "",
+		"\tcase !s.st.Has(s.self, oplog.PermSend):\n\t\treturn Done{}, ErrNotPermitted\n",
+		"",
+	},
+	{
+		"message: heads are waited for without end", "grouproto/receive.go", "./grouproto", "",
+		"if !s.due(h.until) && s.lacksHeads(h.message) {",
+		"if s.lacksHeads(h.message) {",
+	},
+	{
+		"message: no limit of those that wait", "grouproto/receive.go", "./grouproto", "",
+		"if len(s.waiting) >= mostHeld || s.heldOf(via) >= mostHeldOfPeer {",
+		"if false {",
+	},
+	{
+		"message: parents that are not here are not asked for", "grouproto/receive.go", "./grouproto", "",
+		"\tfor _, parent := range m.Parents {\n\t\ts.refers(parent, k.via)\n\t}\n",
+		"",
+	},
+	{
+		"message: prev confirms nothing", "grouproto/receive.go", "./grouproto", "",
+		"\tif !k.vouched {\n\t\ts.fixPrev(author, m)\n\t}\n",
+		"",
+	},
+	{
+		"message: prev confirms also from a copy", "grouproto/receive.go", "./grouproto", "",
+		"\tif !k.vouched {\n\t\ts.fixPrev(author, m)\n\t}\n",
+		"\ts.fixPrev(author, m)\n",
+	},
+	{
+		"message: two of an author are a dispute", "grouproto/receive.go", "./grouproto", "",
+		"\tdefault:\n\t\ts.warn(WarnEquivocation, id.Author)\n\t\tif _",
+		"\tdefault:\n\t\ts.warn(WarnDisputed, id.Author)\n\t\tif _",
+	},
+	{
+		"message: what others say is an equivocation", "grouproto/receive.go", "./grouproto", "",
+		"\tcase via != id.Author:\n\t\ts.warn(WarnDisputed, via)\n",
+		"\tcase via != id.Author:\n\t\ts.warn(WarnEquivocation, id.Author)\n",
+	},
+	{
+		"copy: counts as the author's word", "grouproto/receive.go", "./grouproto", "",
+		"vouched: via != author && !isFixed,",
+		"vouched: false,",
+	},
+	{
+		"copy: another than the author's word is taken", "grouproto/receive.go", "./grouproto", "",
+		"\tif isFixed && fixed != id.Hash && via != author {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
+		"",
+	},
+	{
+		"copy: taken without having been asked for", "grouproto/repair.go", "./grouproto", "",
+		"\t\tif !a.ever[p.key] {\n\t\t\treturn\n\t\t}\n",
+		"",
+	},
+	{
+		"copy: never confirmed", "grouproto/receive.go", "./grouproto", "",
+		"\t\theld.vouched = false\n\t\ts.putKept('m', held)\n\t\ts.notice(MessageConfirmed{held.id})\n",
+		"",
+	},
+	{
+		"copy: a refuted one stays", "grouproto/receive.go", "./grouproto", "",
+		"\t\t\ts.env.Tx.Delete(messageKey('m', author, number))\n\t\t\ts.notice(MessageRefuted{held.id})\n",
+		"",
+	},
+	{
+		"copy: not replaced by what the author says", "grouproto/receive.go", "./grouproto", "",
+		"\t\ts.putKept('m', now)\n\t\ts.notice(MessageReplaced{now.stored()})\n",
+		"",
+	},
+	{
+		"digest: lists are exchanged at once", "grouproto/sync.go", "./grouproto", "",
+		"s.odd[p.key] = oddDigest{d, s.env.Now.Add(gapWait)}",
+		"s.odd[p.key] = oddDigest{d, s.env.Now}",
+	},
+	{
+		"gap: others are asked before the author", "grouproto/repair.go", "./grouproto", "",
+		"\t\tif _, was := a.asked[author]; !was {\n\t\t\treturn p\n\t\t}\n",
+		"",
+	},
+	{
+		"gap: only the author is asked", "grouproto/repair.go", "./grouproto", "",
+		"\tnot := map[Key]bool{}\n\tfor k := range a.asked {",
+		"\tif len(a.asked) > 0 {\n\t\treturn nil\n\t}\n\tnot := map[Key]bool{}\n\tfor k := range a.asked {",
+	},
+	{
+		"gap: given up when one has nothing", "grouproto/repair.go", "./grouproto", "",
+		"\t\tnone = none && v.why != 0\n",
+		"\t\tnone = none || v.why != 0\n",
+	},
+	{
+		"gap: what others say is not for us is final", "grouproto/repair.go", "./grouproto", "",
+		"\t\t\twhy = saidNotForYou\n",
+		"\t\t\twhy = noneNotForYou\n",
+	},
+	{
+		"G_WANT: no limit of questions", "grouproto/repair.go", "./grouproto", "",
+		"func (s *step) wantCame(p *peer, f *wantFrame) {\n\tif !s.mayAsk(p) {",
+		"func (s *step) wantCame(p *peer, f *wantFrame) {\n\tif false {",
+	},
+	{
+		"G_WANT: no limit of copies", "grouproto/repair.go", "./grouproto", "",
+		"if !p.copies.take(s.env.Now, float64(len(k.message.Body)+128), most, most/3600) {",
+		"if most < 0 {",
+	},
+	{
+		"G_WANT: asks for more than 256 messages", "grouproto/repair.go", "./grouproto", "",
+		"frames[p], room[p] = f, MaxWantMessages",
+		"frames[p], room[p] = f, MaxWantMessages<<4",
+	},
+	{
+		"G_SYNC: no limit of questions", "grouproto/sync.go", "./grouproto", "",
+		"\ts.joinerHeard(p.key)\n\tif !s.mayAsk(p) {\n",
+		"\ts.joinerHeard(p.key)\n\tif false {\n",
+	},
+	{
+		"history: as much as anybody asks for", "grouproto/repair.go", "./grouproto", "",
+		"\t\treturn k.id.Number >= s.historyFrom(p, k.id.Author, n)",
+		"\t\treturn true",
+	},
+	{
+		"history: a new member looks for all", "grouproto/join.go", "./grouproto", "",
+		"older := n + 1 - min(n+1, historyOf(value)); older > 0",
+		"older := n + 1 - min(n+1, historyOf(value)); older > 1<<50",
+	},
+	{
+		"digest: also of who is not present", "grouproto/repair.go", "./grouproto", "",
+		"return s.front(func(k Key) bool { _, ok := s.st.Member(k); return ok })",
+		"return s.front(nil)",
+	},
+	{
+		"digest: a difference means nothing", "grouproto/sync.go", "./grouproto", "",
+		"\t\ts.askForList(p)\n\t}\n}",
+		"\t}\n}",
+	},
+	{
+		"digest: of messages that retention dropped is lost", "grouproto/keep.go", "./grouproto", "",
+		"\t\tc.hint = k.id\n",
+		"\t\t_ = k.id\n",
+	},
+	{
+		"sync: not every six hours", "grouproto/sync.go", "./grouproto", "",
+		"\t\ts.syncRandom(1)\n\t\ts.prune",
+		"\t\ts.prune",
+	},
+	{
+		"sync: not after a reconnection", "grouproto/sync.go", "./grouproto", "",
+		"\t\ts.syncRandom(syncMembers)\n",
+		"",
+	},
+	{
+		"retention: no limit of time", "grouproto/keep.go", "./grouproto", "",
+		"if held && !tooMany && s.env.Now.Sub(k.received) < s.limits().Retention {",
+		"if held && !tooMany {",
+	},
+	{
+		"retention: no limit of messages", "grouproto/keep.go", "./grouproto", "",
+		"tooMany := s.main.position-s.main.first > uint64(s.limits().KeptMessages)",
+		"tooMany := s.main.position-s.main.first > uint64(s.limits().KeptMessages)<<20",
+	},
+	{
+		"pause: a full queue changes nothing", "grouproto/step.go", "./grouproto", "",
+		"\t\t\t\ts.pause(p, ReasonQuota)\n",
+		"\t\t\t\ts.touch(p)\n",
+	},
+	{
+		"pause: messages go on", "grouproto/fanout.go", "./grouproto", "",
+		"!p.ended() && p.paused == ReasonNone && len(p.window)",
+		"!p.ended() && len(p.window)",
+	},
+	{
+		"pause: who was silent for three weeks gets everything", "grouproto/fanout.go", "./grouproto", "",
+		"\t\t\ts.pause(p, ReasonInactive)\n",
+		"",
+	},
+	{
+		"resume: who reads again hears nothing of what it missed", "grouproto/fanout.go", "./grouproto", "",
+		"\tif s.main.status == StatusMember {\n\t\ts.postOwnFront(p)\n\t\ts.receiptWanted(p)\n\t\ts.forwardHeld(p)",
+		"\tif s.main.status == StatusMember {\n\t\ts.receiptWanted(p)\n\t\ts.forwardHeld(p)",
+	},
+	{
+		"resume: a full queue is not looked at again", "grouproto/fanout.go", "./grouproto", "",
+		"\t\t\t\ts.postOwnFront(p)\n\t\t\t\tp.paused = ReasonQuota",
+		"\t\t\t\tp.paused = ReasonQuota",
+	},
+	{
+		"fan-out: in the order of the keys", "grouproto/fanout.go", "./grouproto", "",
+		"\t\torder[i], order[j] = order[j], order[i]\n",
+		"\t\t_ = j\n",
+	},
+	{
+		"fan-out: to who is not present", "grouproto/fanout.go", "./grouproto", "",
+		"p.next < s.main.next && !p.ended() &&",
+		"p.next < s.main.next &&",
+	},
+	{
+		"fan-out: no window", "grouproto/fanout.go", "./grouproto", "",
+		"&& len(p.window) < windowSize &&",
+		"&&",
+	},
+	{
+		"fan-out: nobody is told that one failed", "grouproto/fanout.go", "./grouproto", "",
+		"\ts.notice(MessageFailed{Member: p.key, Range: r, Reason: why})\n",
+		"",
+	},
+	{
+		"receipts: at once", "grouproto/receipts.go", "./grouproto", "",
+		"return max(rideTime, time.Duration(g.st.Len())*200*time.Millisecond)",
+		"return 0",
+	},
+	{
+		"receipts: in groups of any size", "grouproto/receipts.go", "./grouproto", "",
+		"\treturn g.st.Len() <= most\n",
+		"\treturn most > 0\n",
+	},
+	{
+		"receipts: what is missing counts", "grouproto/receipts.go", "./grouproto", "",
+		"\t\tf.UpTo, f.Missing = c.receipt()\n",
+		"\t\tf.UpTo, _ = c.receipt()\n",
+	},
+	{
+		"receipts: of messages that were not written", "grouproto/receipts.go", "./grouproto", "",
+		"\tupTo := min(f.UpTo, s.main.next)\n",
+		"\tupTo := f.UpTo\n",
+	},
+	{
+		"receipts: go back", "grouproto/receipts.go", "./grouproto", "",
+		" || upTo < p.delivered {",
+		" {",
+	},
+}

@@ -19,7 +19,7 @@ import (
 // The crash tests run an agent in a process of its own: this test binary, started again with these variables.
 const (
 	childFolder = "COTERIE_CRASH_FOLDER" // where its store and the files shared with the test are
-	childRole   = "COTERIE_CRASH_ROLE"   // joiner, inviter, asker or holder
+	childRole   = "COTERIE_CRASH_ROLE"   // joiner, inviter, asker or holder, or a scene
 	childKill   = "COTERIE_CRASH_KILL"   // after how many commits it ends itself; 0: never
 	childDelay  = "COTERIE_CRASH_DELAY"  // microseconds to wait before, while the agent goes on
 )
@@ -66,13 +66,17 @@ func runChild() error {
 	if err != nil {
 		return err
 	}
-	address, err := os.ReadFile(filepath.Join(folder, "relay"))
+	addresses, err := os.ReadFile(filepath.Join(folder, "relay"))
 	if err != nil {
 		return err
 	}
-	relay, err := queue.ParseServer(string(address))
-	if err != nil {
-		return err
+	var relays []queue.Server
+	for _, address := range strings.Fields(string(addresses)) {
+		relay, err := queue.ParseServer(address)
+		if err != nil {
+			return err
+		}
+		relays = append(relays, relay)
 	}
 	die := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -80,7 +84,7 @@ func runChild() error {
 	a, err := Open(ctx, Config{
 		Store:  filepath.Join(folder, "agent.db"),
 		Key:    testKey,
-		Relays: []queue.Server{relay},
+		Relays: relays,
 		AfterCommit: func(n int) {
 			switch {
 			case n != kill:
@@ -98,6 +102,12 @@ func runChild() error {
 	c := &child{Agent: a, folder: folder, role: os.Getenv(childRole)}
 	if c.record, err = os.OpenFile(filepath.Join(folder, "received"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
 		return err
+	}
+	if kind := sceneKinds()[c.role]; kind != nil {
+		if err := c.runScene(ctx, kind); err != nil {
+			return fmt.Errorf("%w\n%s", err, describeGroup(a, c.group))
+		}
+		return a.Close(ctx)
 	}
 	if err := c.run(ctx); err != nil {
 		return fmt.Errorf("%w\n%s", err, describeGroup(a, c.group))

@@ -183,7 +183,10 @@ func (s *step) forward(to, from *peer, o offer) {
 	}
 	add := s.log.Op(m.Added)
 	f := &memInvFrame{Offer: o, Card: s.cardOf(from.key)}
-	room := MaxFrames - 2 - 3 - o.size() - 2 - len(f.Card) - 2 - add.Size()
+	room := MaxFrames - 2 - 3 - o.size() - 2 - len(f.Card) - 2
+	if m.Added != s.id {
+		room -= add.Size()
+	}
 	for _, op := range s.log.Lacking([]OpID{m.Added}, to.knows) {
 		if op.ID() == m.Added {
 			continue
@@ -193,7 +196,9 @@ func (s *step) forward(to, from *peer, o offer) {
 		}
 		f.Ops = append(f.Ops, op)
 	}
-	f.Ops = append(f.Ops, add)
+	if m.Added != s.id { // the genesis everybody has, and it may be too large to go with a card
+		f.Ops = append(f.Ops, add)
+	}
 	s.post(to, f, forForwarded, s.env.Now)
 	if room >= 0 {
 		s.learn(to, m.Added)

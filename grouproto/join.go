@@ -121,7 +121,8 @@ func (s *step) logWanted(p *peer, j *joiner) {
 	}
 }
 
-// mostLogs is how many times an hour a new member gets the log because it asks for it.
+// mostLogs is how many times an hour a new member gets the log because it asks for it, and any other a long part of it
+// because it says that it lacks that.
 const mostLogs = 4
 
 // askForLog asks the inviter for the log if it does not come (G_SYNC without heads), T1 after the connection was ready or
@@ -386,9 +387,14 @@ func (s *step) reportPairs() {
 	}
 }
 
+// pairsPerReport is how many pairs fit in one G_CON.
+const pairsPerReport = (MaxFrames - 16) / 34
+
 // reportThese sends a report.
 func (s *step) reportThese(inviter *peer, pairs []conEntry) {
-	s.post(inviter, &conFrame{Pairs: pairs}, forReports, s.env.Now)
+	for part := range slices.Chunk(pairs, pairsPerReport) {
+		s.post(inviter, &conFrame{Pairs: part}, forReports, s.env.Now)
+	}
 	for _, e := range pairs {
 		s.peers[e.Member].reported = 1 + e.State
 		s.touch(s.peers[e.Member])

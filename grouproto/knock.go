@@ -204,7 +204,7 @@ func (s *step) sendLacking(d *door, p *peer, heads []OpID) {
 	p.knows = nil
 	s.noteHeads(p, heads)
 	s.touch(p)
-	ops := s.log.After(p.knows)
+	ops := s.lackedBy(p)
 	s.sendOpsOver(d, ops)
 	for _, op := range ops {
 		s.learn(p, op.ID())

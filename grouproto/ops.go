@@ -246,9 +246,42 @@ func (s *step) spreadLate() {
 	s.main.spreadAt = time.Time{}
 	for _, p := range s.present() {
 		if p.ready() != nil {
-			s.postOps(p, s.log.After(p.knows), 0, forOperations)
+			s.postOps(p, s.lackedBy(p), 0, forOperations)
 		}
 	}
+}
+
+// lackedBy returns what a member lacks by its own word. Who says again and again that it lacks much gets all of it a few
+// times an hour, and else the beginning, as long as that is not too much either.
+func (s *step) lackedBy(p *peer) []*oplog.Op {
+	ops := s.log.After(p.knows)
+	size := 0
+	for i, op := range ops {
+		if size+op.Size() <= opsPerAnswer {
+			size += op.Size()
+			continue
+		}
+		if p.full(forOperations) || p.logs.take(s.env.Now, 1, mostLogs, mostLogs/3600.0) {
+			return ops
+		}
+		s.hit(LimitQuestions)
+		ops = ops[:i]
+		break
+	}
+	if !s.mayGive(p, size) {
+		return nil
+	}
+	return ops
+}
+
+// mayGive tells whether a member may have so many bytes of operations again, by its own word or because it asks for them.
+func (s *step) mayGive(p *peer, size int) bool {
+	most := float64(s.limits().CopiesHour)
+	if size == 0 || p.given.take(s.env.Now, float64(size), most, most/3600) {
+		return true
+	}
+	s.warnLimit(p, LimitCopies)
+	return false
 }
 
 // postOps sends operations in as many frames as it takes.
@@ -289,7 +322,9 @@ func (s *step) giveOps(p *peer, ids []OpID) {
 		size -= ops[0].Size()
 		ops = ops[1:]
 	}
-	s.postOps(p, ops, opsLast, forOperations)
+	if s.mayGive(p, size) {
+		s.postOps(p, ops, opsLast, forOperations)
+	}
 }
 
 func sortedKeys[V any](m map[OpID]V) []OpID {

@@ -274,7 +274,7 @@ func (s *step) flows(p *peer, c *pairConn, again bool) {
 	}
 	if s.log != nil && s.main.status == StatusMember {
 		if !slices.Equal(c.told, s.log.AllHeads()) {
-			s.postOps(p, s.log.After(p.knows), 0, forOperations)
+			s.postOps(p, s.lackedBy(p), 0, forOperations)
 		}
 		if again {
 			s.postOwnFront(p)

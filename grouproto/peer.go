@@ -134,7 +134,8 @@ type peer struct {
 	relays    bucket               // offers and G_NEED that it wants passed on
 	copies    bucket               // bytes of G_FWD to it
 	asks      bucket               // frames of package directconn that it sends
-	logs      bucket               // times that it asks for the log while it joins
+	given     bucket               // bytes of operations that it gets because it says that it lacks them
+	logs      bucket               // times that it asks for the log while it joins, or gets a long part of it
 	invites   bucket               // G_INV of other groups that it sends
 	answers   bucket               // and answers to such
 	early     bucket               // own messages that it says are others

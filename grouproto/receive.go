@@ -181,7 +181,7 @@ func (s *step) tellGone(p *peer) {
 	}
 	s.touch(p)
 	p.goneTold = true
-	s.postOps(p, s.log.After(p.knows), 0, forOperations)
+	s.postOps(p, s.lackedBy(p), 0, forOperations)
 }
 
 // message takes a message that its author sent over the pair connection.

@@ -71,10 +71,10 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 	}
 	if p.ended() || s.main.status != StatusMember {
 		p.goneTold = true
-		s.postOps(p, s.log.After(p.knows), 0, forOperations)
+		s.postOps(p, s.lackedBy(p), 0, forOperations)
 		return
 	}
-	s.postOps(p, s.log.After(p.knows), 0, forOperations)
+	s.postOps(p, s.lackedBy(p), 0, forOperations)
 	var word []MessageID
 	for _, id := range f.List {
 		s.named(p, id)

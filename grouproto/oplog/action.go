@@ -16,6 +16,7 @@ const (
 	MaxMembers    = 1000    // present members beyond which no add is admitted
 	MaxOps        = 20_000  // operations from which on nothing more is written here (Log.Next)
 	MaxParallel   = 8       // parallel operations of one author that are taken from the author itself
+	MaxLate       = 256     // operations beside the end of their author's presence that are taken from the author itself
 	MaxWaiting    = 1000    // operations waiting for parents
 	MaxWaitingOf  = 100     // of these, operations handed over by one member
 	MaxUnjudged   = 4000    // operations kept that cannot be judged, as long as their bytes are not too many

@@ -151,6 +151,23 @@ func (l *Log) tooParallel(author Key, past span) bool {
 	return false
 }
 
+// tooLate tells whether an author whose presence has ended here has MaxLate operations beside what ended it. It may have
+// written some before it heard of that; but nothing would end the writing of one that was removed for it.
+func (l *Log) tooLate(author Key) bool {
+	if _, present := l.state.members[author]; present {
+		return false
+	}
+	ends := slices.Concat(l.index.removals[author], l.index.leaves[author])
+	ends = slices.DeleteFunc(ends, l.state.void.has)
+	late := 0
+	for _, i := range l.index.authors[author] {
+		if !slices.ContainsFunc(ends, func(end int32) bool { return end == i || l.nodes[end].past.has(i) }) {
+			late++
+		}
+	}
+	return late >= MaxLate
+}
+
 // stateOf returns the state of a set with the given heads, none implied by another. Only l may get it unfrozen.
 func (l *Log) stateOf(set span, heads []int32) *State {
 	if int(set.n) == len(l.nodes) && len(set.holes) == 0 {

@@ -94,6 +94,9 @@ func (l *Log) decide(op *Op, vouched bool) (Status, Reason) {
 	if r == ReasonNone && !vouched && l.tooParallel(op.Author, x.past) && !l.waiting.needed(op.id) {
 		r = ReasonParallel
 	}
+	if r == ReasonNone && !vouched && !l.waiting.needed(op.id) && l.tooLate(op.Author) {
+		r = ReasonParallel
+	}
 	if r != ReasonNone {
 		return l.refuse(op.id, r)
 	}

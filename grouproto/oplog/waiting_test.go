@@ -334,3 +334,27 @@ func TestDroppedListIsBounded(t *testing.T) {
 		t.Fatal(len(s.l.waiting.dropped), "dropped,", len(s.l.waiting.order), "waiting")
 	}
 }
+
+// What a member writes beside its removal is taken from itself up to a limit, and from others without one: those who heard
+// of the removal late took it all, and in the end everybody has the same.
+func TestOperationsBesideTheEnd(t *testing.T) {
+	a, b := newPerson("A"), newPerson("B")
+	early, late := newSignedStory(t, Symmetric(), a, b), newSignedStory(t, Symmetric(), a, b)
+	ops := early.chain(a, MaxLate+20, early.l.At(2))
+	out := early.after(early.f, 3, &Remove{Members: []Removal{{Member: a.Key}}}, early.l.At(2))
+	for _, op := range ops {
+		early.expect(early.l.Add(early.tx, op, a.Key), Admitted, ReasonNone)
+	}
+	early.expect(early.l.Add(early.tx, out, early.f.Key), Admitted, ReasonNone)
+	late.expect(late.l.Add(late.tx, out, late.f.Key), Admitted, ReasonNone)
+	for _, op := range ops[:MaxLate] {
+		late.expect(late.l.Add(late.tx, op, a.Key), Admitted, ReasonNone)
+	}
+	late.expect(late.l.Add(late.tx, ops[MaxLate], a.Key), Refused, ReasonParallel)
+	for _, op := range ops[MaxLate:] {
+		late.expect(late.l.Add(late.tx, op, b.Key), Admitted, ReasonNone)
+	}
+	if late.l.Len() != early.l.Len() || listed(late.l.State()) != listed(early.l.State()) {
+		t.Error("not the same in the end")
+	}
+}

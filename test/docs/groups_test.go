@@ -71,6 +71,7 @@ var limits = map[string]any{
 	"oplog.MaxTargets":           oplog.MaxTargets,
 	"oplog.MaxOps":               oplog.MaxOps,
 	"oplog.MaxParallel":          oplog.MaxParallel,
+	"oplog.MaxLate":              oplog.MaxLate,
 	"oplog.MaxWaiting":           oplog.MaxWaiting,
 	"oplog.MaxWaitingOf":         oplog.MaxWaitingOf,
 	"oplog.MaxUnjudged":          oplog.MaxUnjudged,

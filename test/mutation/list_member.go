@@ -44,7 +44,7 @@ var memberMutations = []mutation{
 	},
 	{
 		"grace: who was removed is not told", "grouproto/receive.go", "./grouproto", "",
-		"\tp.goneTold = true\n\ts.postOps(p, s.log.After(p.knows), 0, forOperations)\n",
+		"\tp.goneTold = true\n\ts.postOps(p, s.lackedBy(p), 0, forOperations)\n",
 		"\tp.goneTold = true\n",
 	},
 	{
@@ -144,7 +144,7 @@ var memberMutations = []mutation{
 	},
 	{
 		"operations: what a G_SYNC shows to be lacking is not sent", "grouproto/sync.go", "./grouproto", "",
-		"\ts.postOps(p, s.log.After(p.knows), 0, forOperations)\n\tvar word",
+		"\ts.postOps(p, s.lackedBy(p), 0, forOperations)\n\tvar word",
 		"\tvar word",
 	},
 	{
@@ -266,5 +266,10 @@ var memberMutations = []mutation{
 		"direct: after a restart nothing is asked for again", "directconn/core.go", "./directconn", "",
 		"\t\tif e.own != nil && !e.own.sent {\n\t\t\tout",
 		"\t\tif false {\n\t\t\tout",
+	},
+	{
+		"operations: given without end to who says that it has none", "grouproto/ops.go", "./grouproto", "",
+		"\tif size == 0 || p.given.take(",
+		"\tif size >= 0 || p.given.take(",
 	},
 }

@@ -412,4 +412,9 @@ var oplogMutations = []mutation{
 		"\t\tif !before.has(y) {\n\t\t\treturn l.voids(whole(len(l.nodes)))",
 		"\t\tif y < 0 && !before.has(y) {\n\t\t\treturn l.voids(whole(len(l.nodes)))",
 	},
+	{
+		"operations: a removed member writes without end", "grouproto/oplog/admit.go", "./grouproto/oplog", "",
+		"\treturn late >= MaxLate\n",
+		"\treturn late < 0\n",
+	},
 }

@@ -24,19 +24,22 @@ func (s *State) NextSending(pq PQ, padded int) (*MessageKeys, error) {
 	if s.ns == math.MaxUint32 {
 		return nil, ErrChainExhausted
 	}
-	next := *s
-	next.choose(pq)
+	wanted, large, highest, changed := s.kemWanted, s.largeHeaders, s.maxVersion, s.changed
+	s.choose(pq)
 	m := &MessageKeys{ad: s.ad, padded: uint16(padded), pq: s.kemSending}
+	var next secret
 	var headerIV [ivSize]byte
-	next.sending.key, m.key, m.iv, headerIV = chainKDF(&s.sending.key)
+	next, m.key, m.iv, headerIV = chainKDF(&s.sending.key)
 	var err error
-	if m.encHeader, err = next.sealHeader(&headerIV); err != nil {
+	if m.encHeader, err = s.sealHeader(&headerIV); err != nil {
+		s.kemWanted, s.largeHeaders, s.maxVersion, s.changed = wanted, large, highest, changed
+		clear(next[:])
 		m.Clear()
 		return nil, err
 	}
-	next.ns++
-	next.changed = true
-	*s = next
+	s.sending.key = next
+	s.ns++
+	s.sent = true
 	return m, nil
 }
 
@@ -46,8 +49,10 @@ func (s *State) NextSending(pq PQ, padded int) (*MessageKeys, error) {
 func (s *State) choose(pq PQ) {
 	switch {
 	case pq == PQOff:
+		s.changed = s.changed || s.kemWanted
 		s.kemWanted = false
 	case pq == PQOn && s.kem != nil:
+		s.changed = true
 		s.kemWanted = true
 		s.maxVersion = max(s.maxVersion, 3)
 		if s.version >= 3 {

@@ -32,7 +32,10 @@ type State struct {
 	kemState     *kemState
 
 	skipped skippedKeys
-	changed bool // since Load or Save; use of a skipped key alone does not count
+	changed bool // since Load or Save; use of a skipped key alone does not count, nor does sending
+	sent    bool // the sending chain has moved since Load or Save
+	split   bool // the stored core record may have a sending record beside it
+	beside  bool // it has one
 }
 
 // chain is a sending or receiving chain. The peer's ratchet key that it was made with is not needed any more.
@@ -124,11 +127,21 @@ func readOptChain(r *wire.Reader) (c chain, present bool) {
 
 // Decode reads what AppendBinary wrote; ErrState if it is something else. The KEM is not part of a stored state.
 func Decode(b []byte, kem KEM) (*State, error) {
-	r := wire.NewReader(b)
-	if r.U8() != stateFormat {
+	s, err := decode(b, kem)
+	if err == nil && s.split {
 		return nil, ErrState
 	}
-	s := &State{kem: kem, version: r.U16(), maxVersion: r.U16()}
+	return s, err
+}
+
+// decode is Decode for core records too.
+func decode(b []byte, kem KEM) (*State, error) {
+	r := wire.NewReader(b)
+	format := r.U8()
+	if format != stateFormat && format != splitFormat {
+		return nil, ErrState
+	}
+	s := &State{kem: kem, split: format == splitFormat, version: r.U16(), maxVersion: r.U16()}
 	r.Copy(s.ad[:])
 	s.own = readKeyPair(r)
 	for _, key := range []*secret{&s.root, &s.nextSend, &s.nextReceive} {

@@ -14,6 +14,7 @@ import (
 	"github.com/coterie-im/coterie/agent/ratchet/sntrup761"
 	"github.com/coterie-im/coterie/internal/keys"
 	"github.com/coterie-im/coterie/internal/kv"
+	"github.com/coterie-im/coterie/internal/wire"
 )
 
 // pair makes two connected parties; the initiator has decrypted a message and can send.
@@ -323,7 +324,7 @@ func TestSaveWritesWhatChanged(t *testing.T) {
 		want(t, what+": records written", tx.puts, puts)
 		want(t, what+": records deleted", tx.deletes, deletes)
 	}
-	step("all", 1+2*MaxSkip, 0)
+	step("all", 1+2*MaxSkip, 1) // what another state may have left beside it
 	step("nothing", 0, 0)
 	if _, err := initiator.Decrypt(random, sent[3]); err != nil {
 		t.Fatal(err)
@@ -342,8 +343,10 @@ func TestSaveWritesWhatChanged(t *testing.T) {
 	if _, err := initiator.Decrypt(random, late); err != nil {
 		t.Fatal(err)
 	}
-	step("kept and used between saves", 1, 0)
+	step("kept and used between saves", 1, 1)
 
+	sealNext(t, initiator, PQKeep, 40, nil)
+	step("message sent after one in order", 1, 0)
 	tx.Put([]byte("c2/x"), nil)
 	Erase(tx, []byte("c1/"))
 	want(t, "records of others", tx.Len(), 1)
@@ -360,6 +363,47 @@ type countingTx struct {
 func (c *countingTx) Put(key, value []byte) { c.puts++; c.Memory.Put(key, value) }
 func (c *countingTx) Delete(key []byte)     { c.deletes++; c.Memory.Delete(key) }
 
+// TestSendingWritesLittle: a message that was sent costs a small record, and both together are the whole state.
+func TestSendingWritesLittle(t *testing.T) {
+	initiator, joiner, random := pair(t, nil)
+	exchange(t, random, joiner, initiator)
+	tx := &kv.Memory{}
+	whole := func(how string) {
+		t.Helper()
+		loaded, err := Load(tx, nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", how, err)
+		}
+		wantBytes(t, how, loaded.AppendBinary(nil), initiator.AppendBinary(nil))
+		initiator = loaded
+	}
+	// As programs before the sending record wrote it.
+	tx.Put([]byte{coreRecord}, initiator.AppendBinary(nil))
+	whole("of an older program")
+	sealNext(t, initiator, PQKeep, 40, nil)
+	initiator.Save(tx, nil)
+	want(t, "records of an older state after a message", tx.Len(), 1)
+	whole("first message")
+	core, _ := tx.Get([]byte{coreRecord})
+	if _, err := Decode(core, nil); !errors.Is(err, ErrState) {
+		t.Errorf("a core record alone is read: %v", err)
+	}
+	for range 3 {
+		sealNext(t, initiator, PQKeep, 40, nil)
+		initiator.Save(tx, nil)
+		sending, _ := tx.Get([]byte{sendingRecord})
+		if again, _ := tx.Get([]byte{coreRecord}); len(sending) > 40 || !bytes.Equal(again, core) {
+			t.Errorf("sending record of %d bytes, core record written: %t", len(sending), !bytes.Equal(again, core))
+		}
+		whole("next message")
+	}
+	exchange(t, random, initiator, joiner)
+	exchange(t, random, joiner, initiator)
+	initiator.Save(tx, nil)
+	want(t, "records after a message that came", tx.Len(), 1)
+	whole("message that came")
+}
+
 func TestLoadRefusesDamage(t *testing.T) {
 	initiator, joiner, random := pair(t, nil)
 	for range 3 {
@@ -375,13 +419,19 @@ func TestLoadRefusesDamage(t *testing.T) {
 		}
 		return bytes.Clone(b)
 	}
+	next := wire.AppendU32([]byte{sendingFormat}, initiator.ns+1)
 	damages := map[string]func(tx *kv.Memory){
-		"core cut":        func(tx *kv.Memory) { b := value(tx, []byte{coreRecord}); tx.Put([]byte{coreRecord}, b[:len(b)-1]) },
-		"key cut":         func(tx *kv.Memory) { n := skippedName(nil, 1); tx.Put(n, value(tx, n)[1:]) },
-		"name cut":        func(tx *kv.Memory) { n := skippedName(nil, 1); tx.Put(n[:5], value(tx, n)) },
-		"key twice":       func(tx *kv.Memory) { tx.Put(skippedName(nil, 2), value(tx, skippedName(nil, 1))) },
-		"key from later":  func(tx *kv.Memory) { tx.Put(skippedName(nil, 3), value(tx, skippedName(nil, 2))) },
-		"numbers go back": func(tx *kv.Memory) { tx.Put(skippedName(nil, 0), value(tx, skippedName(nil, 2))) },
+		"sending chain cut": func(tx *kv.Memory) { tx.Put([]byte{sendingRecord}, next) },
+		"sending chain goes back": func(tx *kv.Memory) {
+			tx.Put([]byte{sendingRecord}, append(wire.AppendU32([]byte{sendingFormat}, initiator.ns), make([]byte, 32)...))
+		},
+		"sending chain of another format": func(tx *kv.Memory) { tx.Put([]byte{sendingRecord}, append([]byte{9}, make([]byte, 36)...)) },
+		"core cut":                        func(tx *kv.Memory) { b := value(tx, []byte{coreRecord}); tx.Put([]byte{coreRecord}, b[:len(b)-1]) },
+		"key cut":                         func(tx *kv.Memory) { n := skippedName(nil, 1); tx.Put(n, value(tx, n)[1:]) },
+		"name cut":                        func(tx *kv.Memory) { n := skippedName(nil, 1); tx.Put(n[:5], value(tx, n)) },
+		"key twice":                       func(tx *kv.Memory) { tx.Put(skippedName(nil, 2), value(tx, skippedName(nil, 1))) },
+		"key from later":                  func(tx *kv.Memory) { tx.Put(skippedName(nil, 3), value(tx, skippedName(nil, 2))) },
+		"numbers go back":                 func(tx *kv.Memory) { tx.Put(skippedName(nil, 0), value(tx, skippedName(nil, 2))) },
 		"chain comes back": func(tx *kv.Memory) {
 			b := value(tx, skippedName(nil, 1))
 			b[0] ^= 1

@@ -81,7 +81,7 @@ type Conn struct {
 	issued map[Op]bool         // operations under way; not stored
 
 	// SHA-256 of the two records of the state as they were written last; zero: not known.
-	stateKept, progressKept [32]byte
+	stateKept, progressKept uint64
 
 	signer ed25519.PrivateKey // of the queue that was delivered to last; never changed, operations hold it; not stored
 

@@ -163,12 +163,7 @@ func (s *step) drop(q *sendQueue, m *outgoing) {
 type plaintext struct{ text, body []byte }
 
 // hash is envelope.Hash of both parts together.
-func (p plaintext) hash() [32]byte {
-	b := scratch.Get()
-	defer scratch.Put(b)
-	*b = append(append(*b, p.text...), p.body...)
-	return envelope.Hash(*b)
-}
+func (p plaintext) hash() [envelope.HashSize]byte { return envelope.Hash(p.text, p.body) }
 
 // enqueue fixes number, header and keys of a message and stores it for delivery. complete makes its plaintext from the
 // number and the hash of the message before it. The error is ratchet.ErrChainExhausted; then nothing has changed.

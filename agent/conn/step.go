@@ -1,7 +1,7 @@
 package conn
 
 import (
-	"crypto/sha256"
+	"hash/maphash"
 	"time"
 
 	"github.com/coterie-im/coterie/agent/ratchet"
@@ -59,9 +59,13 @@ func (s *step) save() {
 	}
 }
 
+// keptSeed makes the hashes of what is stored unpredictable, so that nobody can choose values with the same one. That
+// two have the same by chance happens once in 2⁶⁴ changes.
+var keptSeed = maphash.MakeSeed()
+
 // put writes one of the records of the state, if it has changed.
-func (s *step) put(name byte, value []byte, kept *[32]byte) {
-	if h := sha256.Sum256(value); h != *kept {
+func (s *step) put(name byte, value []byte, kept *uint64) {
+	if h := maphash.Bytes(keptSeed, value); h != *kept {
 		s.env.Tx.Put([]byte{name}, value)
 		*kept = h
 	}

@@ -9,8 +9,16 @@ import (
 // HashSize is the length in bytes of message hashes.
 const HashSize = sha256.Size
 
-// Hash returns the hash of a message: SHA-256 of its complete plaintext as it goes into the ratchet, before padding.
-func Hash(plaintext []byte) [HashSize]byte { return sha256.Sum256(plaintext) }
+// Hash returns the hash of a message: SHA-256 of its complete plaintext as it goes into the ratchet, before padding. The
+// plaintext may come in parts.
+func Hash(plaintext ...[]byte) (sum [HashSize]byte) {
+	h := sha256.New()
+	for _, part := range plaintext {
+		h.Write(part)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
 
 // Integrity classes of a received message, in the order in which they are tested (docs/protocol.md, "Delivery").
 const (

@@ -191,15 +191,21 @@ func (a *Agent) Counters() Counters {
 	return c
 }
 
+// owner is whose a connection is, for the counters.
+type owner struct {
+	kind  OwnerKind
+	group GroupID
+}
+
 // count adds a command that a relay has done.
-func (a *Agent) count(m *connMeta, op conn.Operation) {
+func (a *Agent) count(o owner, op conn.Operation) {
 	add(&a.commands, op.Name().String())
 	if _, ok := op.(conn.Deliver); !ok {
 		return
 	}
-	a.sent[m.owner().index()].Add(1)
-	if m.Group != "" {
-		add(&a.groupsSent, m.Group)
+	a.sent[o.kind.index()].Add(1)
+	if o.group != "" {
+		add(&a.groupsSent, o.group)
 	}
 }
 

@@ -337,24 +337,16 @@ func (t *turn) connDeleted(e *connEntry) {
 }
 
 // operated gives the result of an operation to its connection and keeps the routes of its queues.
-func (t *turn) operated(id ConnectionID, op conn.Operation, result conn.Input) error {
-	t.onCommit(func() { t.landed(operationKey{id, op.Name()}) })
-	e, err := t.conn(id)
-	if errors.Is(err, ErrNoConnection) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+func (t *turn) operated(e *connEntry, op conn.Operation, result conn.Input) error {
 	switch r := result.(type) {
 	case conn.QueueCreated:
 		q := ownQueue{Relay: relayKey(r.Server), ID: []byte(r.Recipient)}
 		e.meta.Queues = append(e.meta.Queues, q)
 		t.saveMeta(e)
 		key := op.(conn.NewQueue).Key
-		t.tx.SetRoute(store.Route{Relay: q.Relay, Recipient: q.ID, Connection: string(id), Key: key.Seed()})
+		t.tx.SetRoute(store.Route{Relay: q.Relay, Recipient: q.ID, Connection: string(e.id), Key: key.Seed()})
 		t.onCommit(func() {
-			t.session(r.Server).created(id, conn.Recipient{Server: r.Server, ID: r.Recipient, Key: key})
+			t.session(r.Server).created(e.id, conn.Recipient{Server: r.Server, ID: r.Recipient, Key: key})
 		})
 	}
 	t.following = true

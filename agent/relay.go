@@ -7,7 +7,6 @@ import (
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/internal/keys"
-	"github.com/coterie-im/coterie/internal/scratch"
 	"github.com/coterie-im/coterie/queue"
 	"github.com/coterie-im/coterie/queue/client"
 )
@@ -19,8 +18,7 @@ type relay interface {
 	Forget(id queue.ID)
 	Key(ctx context.Context, q client.Queue, sender keys.Public) error
 	SecureSender(ctx context.Context, q client.Queue) error
-	// Send may read body until the session has ended, unless it returns nil.
-	Send(ctx context.Context, q client.Queue, notify bool, body []byte) error
+	Post(messages []client.Outgoing, done func([]client.Posted))
 	Ack(ctx context.Context, q client.Queue, message queue.ID) error
 	Off(ctx context.Context, q client.Queue) error
 	Delete(ctx context.Context, q client.Queue) error
@@ -37,7 +35,7 @@ const (
 	codeHost    conn.Code = "BROKER HOST"
 )
 
-// execute runs an operation and returns its result for the connection. password is for new queues.
+// execute runs an operation that is no delivery and returns its result for the connection. password is for new queues.
 func execute(ctx context.Context, r relay, server queue.Server, op conn.Operation) conn.Input {
 	var err error
 	switch op := op.(type) {
@@ -47,8 +45,6 @@ func execute(ctx context.Context, r relay, server queue.Server, op conn.Operatio
 		err = r.Key(ctx, recipient(op.Recipient), op.SenderKey)
 	case conn.SecureSending:
 		err = r.SecureSender(ctx, sender(op.Sender))
-	case conn.Deliver:
-		err = deliver(ctx, r, op)
 	case conn.AckQueue:
 		if err = r.Ack(ctx, recipient(op.Recipient), op.Message); errors.Is(err, queue.ErrNoMsg) {
 			err = nil
@@ -64,20 +60,6 @@ func execute(ctx context.Context, r relay, server queue.Server, op conn.Operatio
 		return failure(op, err)
 	}
 	return conn.OperationDone{Op: op.Name()}
-}
-
-// deliver sends a message from a lent buffer. Who got an answer may give it back: nobody reads what was sent on the
-// session that answered. Without an answer it may still be on its way, and is left to the garbage collector.
-func deliver(ctx context.Context, r relay, op conn.Deliver) error {
-	b := scratch.Get()
-	var err error
-	if *b, err = op.AppendBody(*b); err == nil {
-		err = r.Send(ctx, sender(op.Sender), op.Notify, *b)
-	}
-	if err == nil {
-		scratch.Put(b)
-	}
-	return err
 }
 
 func create(ctx context.Context, r relay, server queue.Server, op conn.NewQueue) conn.Input {

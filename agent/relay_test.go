@@ -44,15 +44,19 @@ func (r *slowRelay) New(ctx context.Context, command queue.NEW, _ queue.PrivateK
 func (r *slowRelay) Subscribe(_ context.Context, queues ...client.Queue) []error {
 	return make([]error, len(queues))
 }
-func (r *slowRelay) Forget(queue.ID)                                        {}
-func (r *slowRelay) Key(context.Context, client.Queue, keys.Public) error   { return client.ErrTimeout }
-func (r *slowRelay) SecureSender(context.Context, client.Queue) error       { return client.ErrTimeout }
-func (r *slowRelay) Send(context.Context, client.Queue, bool, []byte) error { return client.ErrTimeout }
-func (r *slowRelay) Ack(context.Context, client.Queue, queue.ID) error      { return client.ErrTimeout }
-func (r *slowRelay) Off(context.Context, client.Queue) error                { return client.ErrTimeout }
-func (r *slowRelay) Delete(context.Context, client.Queue) error             { return client.ErrTimeout }
-func (r *slowRelay) Events() <-chan client.Event                            { return r.events }
-func (r *slowRelay) Close()                                                 { close(r.events) }
+func (r *slowRelay) Forget(queue.ID)                                      {}
+func (r *slowRelay) Key(context.Context, client.Queue, keys.Public) error { return client.ErrTimeout }
+func (r *slowRelay) SecureSender(context.Context, client.Queue) error     { return client.ErrTimeout }
+func (r *slowRelay) Post(messages []client.Outgoing, done func([]client.Posted)) {
+	for i := range messages {
+		done([]client.Posted{{Index: i, Err: client.ErrTimeout}})
+	}
+}
+func (r *slowRelay) Ack(context.Context, client.Queue, queue.ID) error { return client.ErrTimeout }
+func (r *slowRelay) Off(context.Context, client.Queue) error           { return client.ErrTimeout }
+func (r *slowRelay) Delete(context.Context, client.Queue) error        { return client.ErrTimeout }
+func (r *slowRelay) Events() <-chan client.Event                       { return r.events }
+func (r *slowRelay) Close()                                            { close(r.events) }
 
 func openSlow(t *testing.T, path string) (*Agent, *slowRelay) {
 	t.Helper()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 const (
 	maxWorkers     = 64   // operations of one relay that are under way at a time; more wait in order
+	maxPosted      = 64   // deliveries likewise
 	subscribeBatch = 1350 // queues that are subscribed with one call
 )
 
@@ -36,8 +38,10 @@ type session struct {
 	used bool // since the last look for idle sessions
 
 	mu      sync.Mutex
-	jobs    []job // guarded by mu
+	jobs    []job // guarded by mu; all but deliveries
 	workers int   // guarded by mu
+
+	deliveries deliveries
 
 	running sync.WaitGroup
 }
@@ -73,7 +77,7 @@ func (a *Agent) session(server queue.Server) *session {
 	if configured, ok := a.loop.relays[key]; ok {
 		server = configured
 	}
-	s := &session{agent: a, server: server, used: true, queues: map[queue.ID]*ownedQueue{}, failing: map[ConnectionID]struct{}{}}
+	s := &session{agent: a, server: server, used: true, queues: map[queue.ID]*ownedQueue{}, failing: map[ConnectionID]struct{}{}, deliveries: newDeliveries()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.relay = a.config.relay(server)
 	a.loop.sessions[key] = s
@@ -116,6 +120,7 @@ func (a *Agent) closeIdle() {
 		s.mu.Lock()
 		busy := s.used || s.workers > 0 || len(s.queues) > 0
 		s.mu.Unlock()
+		busy = busy || s.deliveries.expected() > 0
 		s.used = false
 		if busy {
 			continue
@@ -141,9 +146,8 @@ func (a *Agent) dispatch(e *connEntry, op conn.Operation, spread bool) {
 	}
 	if !ok {
 		// The loop cannot wait for its own inbox.
-		l.lost = append(l.lost, task{run: func(t *turn) error {
-			return t.operated(key.conn, op, conn.OperationFailed{Op: op.Name(), Class: conn.Host, Code: codeHost})
-		}})
+		failed := endedJob{job{conn: e.id, op: op}, conn.OperationFailed{Op: op.Name(), Class: conn.Host, Code: codeHost}}
+		l.lost = append(l.lost, task{run: func(t *turn) error { return t.ended(nil, failed) }})
 		l.retryAt = earlier(l.retryAt, time.Now())
 		return
 	}
@@ -210,8 +214,12 @@ func chooseRelay(relays, avoid, leaves []queue.Server, id ConnectionID, tried in
 	return fresh[(int(h.Sum32()>>1)+tried)%len(fresh)], true
 }
 
-// start hands a job to a worker.
+// start hands a job to a worker, or has it delivered.
 func (s *session) start(j job) {
+	if _, delivers := j.op.(conn.Deliver); delivers {
+		s.deliver(j)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.jobs = append(s.jobs, j)
@@ -233,40 +241,53 @@ func (s *session) work() {
 		j := s.jobs[0]
 		s.jobs = s.jobs[1:]
 		s.mu.Unlock()
-		result := execute(s.ctx, s.relay, s.server, j.op)
-		var lazy time.Duration
-		switch j.op.(type) {
-		case conn.AckQueue:
-			lazy = lazyDelay // an acknowledgement that is forgotten is repeated
-		case conn.Deliver:
-			if j.fan {
-				lazy = batchDelay
-			}
+		done := endedJob{j, execute(s.ctx, s.relay, s.server, j.op)}
+		k := task{run: func(t *turn) error { return t.ended(s, done) }}
+		if _, acknowledges := j.op.(conn.AckQueue); acknowledges {
+			k.lazy = lazyDelay // an acknowledgement that is forgotten is repeated
 		}
-		s.agent.postTask(task{
-			run: func(t *turn) error {
-				t.noteResult(s, j, result)
-				return t.operated(j.conn, j.op, result)
-			},
-			lazy: lazy,
-		})
+		s.agent.postTask(k)
 	}
 }
 
-// noteResult counts what was done, and remembers whom to wake when the relay is back.
-func (t *turn) noteResult(s *session, j job, result conn.Input) {
-	failed, refused := result.(conn.OperationFailed)
-	if refused {
-		if failed.Class == conn.Temporary || failed.Class == conn.Host {
-			t.onCommit(func() { s.failing[j.conn] = struct{}{} })
+// endedJob is a job with what became of it.
+type endedJob struct {
+	job
+	result conn.Input
+}
+
+// ended takes the results of operations to their connections, counts what was done, and remembers whom to wake when the
+// relay is back. What one result leads to is done before the next. The session may be nil if there was none.
+func (t *turn) ended(s *session, all ...endedJob) error {
+	owners := make([]owner, len(all)) // of what was done
+	t.onCommit(func() {
+		for i, done := range all {
+			t.landed(operationKey{done.conn, done.op.Name()})
+			if owners[i].kind != "" {
+				t.count(owners[i], done.op)
+			}
 		}
-		return
+	})
+	var errs []error
+	for i, done := range all {
+		if failed, refused := done.result.(conn.OperationFailed); refused {
+			if s != nil && (failed.Class == conn.Temporary || failed.Class == conn.Host) {
+				t.onCommit(func() { s.failing[done.conn] = struct{}{} })
+			}
+		} else {
+			owners[i].kind = OwnerClient
+		}
+		if e, err := t.conn(done.conn); err == nil {
+			if owners[i].kind != "" {
+				owners[i] = owner{e.meta.owner(), e.meta.Group}
+			}
+			errs = append(errs, t.operated(e, done.op, done.result))
+		} else if !errors.Is(err, ErrNoConnection) {
+			errs = append(errs, err)
+		}
+		t.settle()
 	}
-	var meta connMeta
-	if e, err := t.conn(j.conn); err == nil {
-		meta = e.meta
-	}
-	t.onCommit(func() { t.count(&meta, j.op) })
+	return errors.Join(errs...)
 }
 
 // listen hands the relay's events to the loop.

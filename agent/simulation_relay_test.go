@@ -178,6 +178,8 @@ type simSession struct {
 	person *simPerson
 	life   int // of the person
 	out    chan client.Event
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool           // guarded by mu
@@ -210,6 +212,7 @@ func (w *simWorld) session(p *simPerson, r *simRelay) *simSession {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &simSession{w: w, relay: r, person: p, life: p.life, out: make(chan client.Event), up: !p.cut[r.name]}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.up {
 		s.waiting = append(s.waiting, simEvent{"connected", client.Connected{}})
 	}
@@ -357,8 +360,16 @@ func (s *simSession) SecureSender(ctx context.Context, q client.Queue) error {
 	})
 }
 
-func (s *simSession) Send(ctx context.Context, q client.Queue, notify bool, body []byte) error {
-	return s.command(ctx, "SEND to "+s.label(q), q, string(body), func() error { return s.relay.send(q, notify, body) })
+func (s *simSession) Post(messages []client.Outgoing, done func([]client.Posted)) {
+	for i, m := range messages {
+		go func() {
+			body, err := m.Append(nil)
+			if err == nil {
+				err = s.command(s.ctx, "SEND to "+s.label(m.To), m.To, string(body), func() error { return s.relay.send(m.To, m.Notify, body) })
+			}
+			done([]client.Posted{{Index: i, Err: err}})
+		}()
+	}
 }
 
 func (s *simSession) Ack(ctx context.Context, q client.Queue, message queue.ID) error {
@@ -378,6 +389,7 @@ func (s *simSession) Close() {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.closed = true
+		s.cancel()
 		close(s.out)
 	}
 }

@@ -25,21 +25,35 @@ func (a *Agent) startSpread() {
 	jobs := a.loop.spread
 	a.loop.spread = nil
 	if len(jobs) < 2 || a.config.Spread < 0 {
-		for _, j := range jobs {
-			j.session.start(j.job)
-		}
+		bySession(jobs, func(s *session, own []spreadJob) { s.deliver(jobsOf(own)...) })
 		return
 	}
 	for i := range jobs {
 		jobs[i].at = a.randomDuration(a.config.Spread)
 	}
 	slices.SortStableFunc(jobs, func(x, y spreadJob) int { return cmp.Compare(x.at, y.at) })
+	bySession(jobs, func(s *session, own []spreadJob) {
+		s.deliveries.expect(len(own))
+		s.running.Go(func() { s.startEach(own) })
+	})
+}
+
+// bySession calls do with the jobs of each session.
+func bySession(jobs []spreadJob, do func(*session, []spreadJob)) {
 	for len(jobs) > 0 {
 		s := jobs[0].session
 		own := slices.DeleteFunc(slices.Clone(jobs), func(j spreadJob) bool { return j.session != s })
 		jobs = slices.DeleteFunc(jobs, func(j spreadJob) bool { return j.session == s })
-		s.running.Go(func() { s.startEach(own) })
+		do(s, own)
 	}
+}
+
+func jobsOf(spread []spreadJob) []job {
+	jobs := make([]job, len(spread))
+	for i := range spread {
+		jobs[i] = spread[i].job
+	}
+	return jobs
 }
 
 // startEach starts jobs at their times, which ascend, until the session ends.
@@ -47,14 +61,20 @@ func (s *session) startEach(jobs []spreadJob) {
 	begun := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for _, j := range jobs {
-		timer.Reset(j.at - time.Since(begun))
+	for len(jobs) > 0 {
+		timer.Reset(jobs[0].at - time.Since(begun))
 		select {
 		case <-timer.C:
-			s.start(j.job)
 		case <-s.ctx.Done():
 			return
 		}
+		now, due := time.Since(begun), 1
+		for due < len(jobs) && jobs[due].at <= now {
+			due++
+		}
+		s.deliveries.expect(-due)
+		s.deliver(jobsOf(jobs[:due])...)
+		jobs = jobs[due:]
 	}
 }
 

@@ -15,7 +15,8 @@ func spreadAgent(t *testing.T, spread time.Duration, sessions int) (*Agent, []*s
 	a := &Agent{config: Config{Spread: spread, Rand: rand.NewChaCha8([32]byte{1})}}
 	var all []*session
 	for range sessions {
-		s := &session{agent: a, workers: maxWorkers}
+		s := &session{agent: a, deliveries: newDeliveries()}
+		s.deliveries.posted = maxPosted
 		s.ctx, s.cancel = context.WithCancel(t.Context())
 		all = append(all, s)
 	}
@@ -23,9 +24,10 @@ func spreadAgent(t *testing.T, spread time.Duration, sessions int) (*Agent, []*s
 }
 
 func (s *session) waiting() (ids []ConnectionID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, j := range s.jobs {
+	d := &s.deliveries
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, j := range d.waiting {
 		ids = append(ids, j.conn)
 	}
 	return ids

@@ -26,7 +26,11 @@ type command struct {
 	command queue.Command
 	entity  queue.ID
 	key     queue.PrivateKey
-	done    chan result // room for one; nil for commands of the loop itself
+	done    chan result // room for one; nil for commands of the loop itself, and for those of Post
+	posting *posting    // the call of Post, nil if it was none
+	index   int         // in it
+	// body makes the body of a SEND of Post.
+	body func(dst []byte) ([]byte, error)
 
 	corrID   queue.ID
 	sent     time.Time
@@ -66,7 +70,8 @@ type loop struct {
 	missed int      // pings without answer since the last block came
 
 	subscriptions
-	events eventList
+	events   eventList
+	postings []*posting // with something to report
 }
 
 // deadline is when the command with a correlation ID is over. It does not hold the command, which may be large.
@@ -98,6 +103,7 @@ func (l *loop) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		l.reportPosted()
 		l.connectIfNeeded()
 		l.subscribeWanted()
 		l.pingIfSilent()
@@ -188,6 +194,7 @@ func (l *loop) shutDown() {
 		l.finish(c, nil, ErrClosed)
 	}
 	l.failWaiters(ErrClosed)
+	l.reportPosted()
 }
 
 // accept takes a command of a caller.
@@ -228,9 +235,13 @@ func (l *loop) finish(c *command, response queue.Response, err error) {
 		delete(l.pending, c.corrID)
 		l.outbox = slices.DeleteFunc(l.outbox, func(o *command) bool { return o == c })
 	}
-	if c.done != nil {
+	switch {
+	case c.done != nil:
 		l.callers--
 		c.done <- result{response, err}
+	case c.posting != nil:
+		l.callers--
+		l.ended(c, err)
 	}
 	if c == l.ping {
 		l.ping = nil

@@ -23,6 +23,7 @@ type session struct {
 	// Owned by the writer, so that a block costs no memory.
 	batch        queue.Batch
 	transmission []byte
+	body         []byte
 }
 
 // incoming is what reader and writer report to the loop.
@@ -153,8 +154,19 @@ func (s *session) send(commands []*command) error {
 }
 
 func (s *session) encode(dst []byte, c *command) ([]byte, error) {
-	if send, ok := c.command.(queue.SEND); ok && len(send.Body) > queue.MaxBodySize(s.version) {
-		return dst, queue.ErrLargeMsg
+	what := c.command
+	if send, ok := what.(queue.SEND); ok {
+		if c.body != nil {
+			var err error
+			if s.body, err = c.body(s.body[:0]); err != nil {
+				return dst, err
+			}
+			send.Body = s.body
+			what = send
+		}
+		if len(send.Body) > queue.MaxBodySize(s.version) {
+			return dst, queue.ErrLargeMsg
+		}
 	}
-	return queue.EncodeCommand(dst, s.version, s.sessionID, s.sessionKey, c.corrID, c.entity, c.key, c.command)
+	return queue.EncodeCommand(dst, s.version, s.sessionID, s.sessionKey, c.corrID, c.entity, c.key, what)
 }

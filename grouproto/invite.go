@@ -249,6 +249,11 @@ func (s *step) accepted(contact string, f *accFrame) {
 	if s.due(i.expiry) {
 		return // told by invitationTimers
 	}
+	if s.someoneElse(f.Token, i, f.Member) {
+		s.forgetInvite(f.Token, i)
+		s.notice(InvitationAnswered{Token: f.Token, Contact: contact, Answer: NotAdded})
+		return
+	}
 	front := s.front(nil)
 	if _, present := s.st.Member(f.Member); !present {
 		body, err := s.log.Next(s.self, &oplog.Add{Member: f.Member, Role: i.role, CardHash: cardHash(f.Card)}, s.env.Now.Unix())
@@ -268,6 +273,22 @@ func (s *step) accepted(contact string, f *accFrame) {
 	s.newJoiner(f.Member, front)
 	s.notice(InvitationAnswered{Token: f.Token, Contact: contact, Answer: Accepted, Member: f.Member})
 	s.introduce(f)
+}
+
+// someoneElse tells whether a contact answers with the key of somebody who is a member already and did not become one by
+// this invitation. What proves a key is an offer to us, and whoever passes offers on sees those of others: the contact
+// would be taken for that member. Who was asked for at several addresses, and let in by another, has one key for all.
+func (s *step) someoneElse(t Token, i *invite, k Key) bool {
+	m, present := s.st.Member(k)
+	if !present || s.doors[i.contact] != nil {
+		return false
+	}
+	for other, j := range s.invites {
+		if other != t && j.state == inviteAccepted && j.member == k {
+			return true
+		}
+	}
+	return s.log.Op(m.Added).Author != s.self // else it may be this invitation, of which a restored store knows less
 }
 
 // introduce joins the new member's offer and sends the log right behind.

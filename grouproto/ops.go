@@ -107,25 +107,31 @@ func (s *step) countSweep(op *oplog.Op) {
 	if !ok || s.main.status == StatusJoining { // what it reads then is history
 		return
 	}
-	now, before := s.env.Now, s.st
+	now, count := s.env.Now, uint32(len(a.Members))
 	s.main.sweeps = slices.DeleteFunc(s.main.sweeps, func(r removals) bool { return now.Sub(r.at) >= time.Hour })
-	total := uint32(len(a.Members))
-	for _, r := range s.main.sweeps {
+	before, last := uint32(0), -1
+	for i, r := range s.main.sweeps {
 		if r.author == op.Author {
-			total += r.count
+			before, last = before+r.count, i
 		}
 	}
-	if len(s.main.sweeps) < 64 {
-		s.main.sweeps = append(s.main.sweeps, removals{op.Author, now, uint32(len(a.Members))})
+	switch {
+	case last >= 0 && now.Sub(s.main.sweeps[last].at) < time.Minute:
+		s.main.sweeps[last].count += count
+	case len(s.main.sweeps) < mostSweeps:
+		s.main.sweeps = append(s.main.sweeps, removals{op.Author, now, count})
 	}
-	n := 0
-	if before != nil {
-		n = before.Len()
+	n := before // who was there before the first of them
+	if s.st != nil {
+		n += uint32(s.st.Len())
 	}
-	if most := uint32(max(2, n/4)); total > most && total-uint32(len(a.Members)) <= most && op.Author != s.self {
+	if most := max(2, n/4); before <= most && before+count > most && op.Author != s.self {
 		s.warn(WarnSweep, op.Author)
 	}
 }
+
+// mostSweeps is how many removals of the last hour are remembered; those of one author in a minute are one.
+const mostSweeps = 512
 
 // learn notes that a peer has an operation and thereby its past.
 func (s *step) learn(p *peer, ids ...OpID) {

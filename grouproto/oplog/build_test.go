@@ -197,47 +197,6 @@ func TestContestRefuses(t *testing.T) {
 	}
 }
 
-func TestSweeps(t *testing.T) {
-	remove := func(n int) *Op {
-		a := &Remove{}
-		for i := range n {
-			a.Members = append(a.Members, Removal{Member: Key{byte(i)}})
-		}
-		return &Op{Body: Body{Author: named("M"), Action: a}}
-	}
-	other := remove(1)
-	other.Author = named("N")
-	var s Sweeps
-	for i, c := range []struct {
-		op      *Op
-		present int
-		now     int64
-		want    bool
-	}{
-		{remove(2), 8, 0, false},
-		{&Op{Body: Body{Author: named("M"), Action: &Leave{}}}, 6, 1, false},
-		{other, 6, 1, false},
-		{remove(1), 5, 3599, true},
-		{remove(1), 4, 3599, false}, // told already
-		{remove(2), 40, 7300, false},
-		{remove(8), 38, 7400, false},
-		{remove(1), 30, 7500, true}, // 11 of 40
-	} {
-		if got := s.Observe(c.op, c.present, c.now); got != c.want {
-			t.Errorf("%d: %v", i, got)
-		}
-	}
-	for range MaxMembers + 5 {
-		s.Observe(remove(1), 10, 7600)
-	}
-	if len(s.by[named("M")]) != MaxMembers {
-		t.Error("unbounded")
-	}
-	if len(s.by) != 1 {
-		t.Error("old hours are kept")
-	}
-}
-
 func TestQueries(t *testing.T) {
 	s := newStory(t, Symmetric())
 	g := s.l.Group()

@@ -109,13 +109,18 @@ var memberMutations = []mutation{
 	},
 	{
 		"sweep: never seen", "grouproto/ops.go", "./grouproto", "",
-		"total > most && total-uint32(len(a.Members)) <= most",
-		"total > most && total < most",
+		"before <= most && before+count > most && op",
+		"before <= most && before > most && op",
 	},
 	{
 		"sweep: a quarter does not count", "grouproto/ops.go", "./grouproto", "",
-		"uint32(max(2, n/4))",
-		"uint32(2)",
+		"most := max(2, n/4)",
+		"most := max(2, n)",
+	},
+	{
+		"sweep: measured by who is left", "grouproto/ops.go", "./grouproto", "",
+		"\tn := before // who",
+		"\tn := 0 * before // who",
 	},
 	{
 		"sweep: an hour is a day", "grouproto/ops.go", "./grouproto", "",

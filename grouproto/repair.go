@@ -425,6 +425,9 @@ func (s *step) entitledByHeads(p *peer, k *kept) bool {
 	if s.log.Includes(k.message.Heads, m.Added) {
 		return true
 	}
+	if !s.log.AddedAgain(p.key) {
+		return false // without the state that the message names, which may be costly
+	}
 	st, ok := s.log.StateAt(s.log.Judged(k.message.Heads))
 	if !ok {
 		return false

@@ -83,6 +83,9 @@ func (l *Log) Includes(heads []ID, id ID) bool {
 	return ok && kept.has(i)
 }
 
+// AddedAgain tells whether a key was added more than once, by members that did not know of each other's add.
+func (l *Log) AddedAgain(k Key) bool { return len(l.index.adds[k]) > 1 }
+
 // Rank returns the rank of an admitted operation; ok is false if it is not admitted.
 func (l *Log) Rank(id ID) (r Rank, ok bool) {
 	i, ok := l.byID[id]

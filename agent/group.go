@@ -248,6 +248,7 @@ type GroupInfo struct {
 	Connected int               `json:"connected"`
 	Policy    Policy            `json:"policy"`
 	Settings  map[string][]byte `json:"settings,omitempty"`
+	Genesis   string            `json:"genesis"`   // the group's name for all its members, which is part of group links
 	StateHash []byte            `json:"stateHash"` // equal exactly for members with the same operations
 	Ops       int               `json:"ops"`
 	Next      uint64            `json:"next"` // number of the own next message

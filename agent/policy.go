@@ -95,6 +95,7 @@ func groupInfo(g *groupEntry) GroupInfo {
 		Connected: i.Connected,
 		Policy:    policyOf(i.Policy),
 		Settings:  map[string][]byte{},
+		Genesis:   g.core.ID().Text(),
 		StateHash: hash[:],
 		Ops:       i.Ops,
 		Next:      i.NextNumber,

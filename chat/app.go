@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -27,7 +28,8 @@ type Options struct {
 	Agent control.API
 	// History is where conversations are kept; the app is its only user while it runs.
 	History *store.Store
-	// Profile is what contacts and groups get to know.
+	// Profile is what contacts and groups get to know. If it is empty, the one that the history knows is used; if it is
+	// not the one that was given the last time, it is the new one, for all own devices.
 	Profile Profile
 	// Cursor is the app's name among the agent's readers; empty is "chat".
 	Cursor string
@@ -45,7 +47,10 @@ type Update struct {
 	Event        *agent.Event         // what the agent told; nil for what was done here
 	Conversation *store.Conversation  // the conversation it belongs to
 	Message      *store.Message       // a message or notice that was added to the history
-	Revised      *store.Message       // a message of the history that is confirmed now, or false
+	Revised      *store.Message       // a message of the history of which more is known now: that it is false, for example
+	Confirmed    bool                 // Revised is what its author wrote
+	Bulk         bool                 // it came with many others from another own device
+	DeviceAsks   string               // the name of a device that used a link of this one
 	Remark       string               // something about the moment, which is not kept
 	Invitation   *Invitation          // somebody invites to a group
 	Request      *agent.DirectRequest // a member asks for a direct connection
@@ -64,14 +69,12 @@ type Invitation struct {
 type App struct {
 	Options
 
-	mu sync.Mutex // guards History, which is for one goroutine at a time
+	mu       sync.Mutex // guards History, which is for one goroutine at a time
+	flushing sync.Mutex // held while something is sent to own devices; taken before mu
 }
 
 // New makes an app; Run lets it take part.
 func New(o Options) (*App, error) {
-	if err := o.Profile.Check(); err != nil {
-		return nil, err
-	}
 	if o.Cursor == "" {
 		o.Cursor = defaultCursor
 	}
@@ -84,12 +87,36 @@ func New(o Options) (*App, error) {
 	if o.Observe == nil {
 		o.Observe = func(Update) {}
 	}
-	return &App{Options: o}, nil
+	a := &App{Options: o}
+	if err := a.introduce(o.Profile); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// introduce takes the profile that the app was started with, if it is new.
+func (a *App) introduce(p Profile) error {
+	return a.write(func(b *store.Batch) error {
+		own, err := b.Own()
+		if err != nil || p == (Profile{}) && own.Profile != nil {
+			return err
+		}
+		raw, err := p.Card()
+		if err != nil || bytes.Equal(raw, own.Given) {
+			return err
+		}
+		own.Given = raw
+		if err := b.SetOwn(own); err != nil {
+			return err
+		}
+		return a.setProfile(b, raw)
+	})
 }
 
 // Run takes in the agent's events until ctx ends or the agent is gone, and returns why. What an event changes in the
 // history is stored together with the position of the event, so that nothing is missing or double after a crash.
 func (a *App) Run(ctx context.Context) error {
+	a.flush(ctx)
 	for e, err := range a.Agent.Events(ctx, a.Cursor) {
 		if errors.Is(err, agent.ErrEventsLost) {
 			a.Logger.Error("events were lost: the history has gaps")
@@ -140,15 +167,32 @@ func (a *App) take(ctx context.Context, e agent.Event) error {
 			return fmt.Errorf("answer %s: %w", e.Data.Type(), err)
 		}
 	}
+	a.flush(ctx)
 	return a.Agent.AckEvent(ctx, a.Cursor, e.Seq)
 }
 
 // respond is what the app does by itself: it lets in who uses its own one-time links, acknowledges what it stored, and makes
 // a contact's ratchet again when nothing can be opened any more, as after a backup of either side was restored.
 func (a *App) respond(ctx context.Context, e agent.Event) error {
+	var link store.DeviceLink
+	var forDevice, amongDevices bool
+	if err := a.read(func(b *store.Batch) (err error) {
+		link, forDevice, err = deviceLink(b, e)
+		kind, _ := a.entity(b, e)
+		amongDevices = kind == store.Devices
+		return err
+	}); err != nil {
+		return err
+	}
+	switch {
+	case forDevice:
+		return a.respondDevice(ctx, e, link)
+	case amongDevices:
+		return a.respondDevices(ctx, e)
+	}
 	switch data := e.Data.(type) {
 	case *agent.Confirmation:
-		info, err := a.Profile.Info()
+		info, err := a.info()
 		if err != nil {
 			return err
 		}
@@ -166,12 +210,6 @@ func (a *App) respond(ctx context.Context, e agent.Event) error {
 	return nil
 }
 
-func (a *App) write(f func(*store.Batch) error) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.History.Write(f)
-}
-
 // Invite makes a one-time link for a new contact.
 func (a *App) Invite(ctx context.Context) (agent.ConnectionID, string, error) {
 	return a.Agent.CreateConnection(ctx, agent.CreateOptions{})
@@ -179,7 +217,7 @@ func (a *App) Invite(ctx context.Context) (agent.ConnectionID, string, error) {
 
 // Connect joins the link of a new contact.
 func (a *App) Connect(ctx context.Context, link string) (agent.ConnectionID, error) {
-	info, err := a.Profile.Info()
+	info, err := a.info()
 	if err != nil {
 		return "", err
 	}
@@ -188,6 +226,9 @@ func (a *App) Connect(ctx context.Context, link string) (agent.ConnectionID, err
 
 // Send sends text to a contact and keeps it in the history.
 func (a *App) Send(ctx context.Context, contact agent.ConnectionID, text string) error {
+	if strings.HasPrefix(string(contact), remoteRef) {
+		return ErrElsewhere
+	}
 	body, id, err := EncodeText(text)
 	if err != nil {
 		return err
@@ -195,12 +236,12 @@ func (a *App) Send(ctx context.Context, contact agent.ConnectionID, text string)
 	if _, err := a.Agent.Send(ctx, contact, agent.Outgoing{Body: body, Notify: true, Key: id.Text()}); err != nil {
 		return err
 	}
-	return a.own(store.Contact, string(contact), "own/"+id.Text(), text)
+	return a.wrote(ctx, store.Contact, string(contact), "own/"+id.Text(), text)
 }
 
 // NewGroup makes a group with a title.
 func (a *App) NewGroup(ctx context.Context, title string) (agent.GroupID, error) {
-	card, err := a.Profile.Card()
+	card, err := a.card()
 	if err != nil {
 		return "", err
 	}
@@ -221,12 +262,20 @@ func (a *App) begin(ctx context.Context, g agent.GroupID, title string) error {
 }
 
 func (a *App) beginGroup(b *store.Batch, info agent.GroupInfo, title string) error {
-	c, err := b.Begin(store.Group, string(info.ID), cmp.Or(title, "group"), a.Now())
+	c, err := b.ByRef(store.Group, string(info.ID))
+	if errors.Is(err, store.ErrUnknown) {
+		// Another own device may be a member, and have told of the group.
+		if copied, copyErr := b.ByRef(store.Group, remoteRef+info.Genesis); copyErr == nil {
+			c, err = b.Adopt(copied, string(info.ID))
+		} else {
+			c, err = b.Begin(store.Group, string(info.ID), cmp.Or(title, "group"), a.Now())
+		}
+	}
 	if err != nil {
 		return err
 	}
 	c.Name = cmp.Or(Printable(string(info.Settings[settingTitle])), title, c.Name)
-	c.Self = string(info.Self)
+	c.Self, c.Genesis = string(info.Self), info.Genesis
 	return b.Update(c)
 }
 
@@ -238,12 +287,15 @@ func (a *App) know(ctx context.Context, e agent.Event) error {
 		return nil
 	}
 	var c store.Conversation
-	err := a.write(func(b *store.Batch) (err error) {
-		c, err = b.ByRef(store.Group, string(g))
+	err := a.read(func(b *store.Batch) (err error) {
+		c, err = b.ByRef(a.entity(b, e))
 		return err
 	})
 	if err != nil && !errors.Is(err, store.ErrUnknown) {
 		return fmt.Errorf("history: %w", err)
+	}
+	if c.Kind == store.Devices {
+		return nil
 	}
 	if change, ok := e.Data.(*agent.GroupChanged); c.Self != "" && !(ok && change.Change == agent.ChangeJoined) {
 		return nil
@@ -255,7 +307,38 @@ func (a *App) know(ctx context.Context, e agent.Event) error {
 	return err
 }
 
-func (a *App) profile() Profile { return a.Profile }
+// knowAll does it for every group, so that own devices recognise them.
+func (a *App) knowAll(ctx context.Context) error {
+	all, err := a.Conversations()
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.Kind != store.Group || c.Remote || c.Genesis != "" {
+			continue
+		}
+		if err := a.begin(ctx, agent.GroupID(c.Ref), ""); err != nil && !errors.Is(err, agent.ErrNoGroup) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) info() ([]byte, error) {
+	p, err := a.CurrentProfile()
+	if err != nil {
+		return nil, err
+	}
+	return p.Info()
+}
+
+func (a *App) card() ([]byte, error) {
+	p, err := a.CurrentProfile()
+	if err != nil {
+		return nil, err
+	}
+	return p.Card()
+}
 
 // Add invites a contact to a group.
 func (a *App) Add(ctx context.Context, g agent.GroupID, contact agent.ConnectionID) error {
@@ -269,7 +352,7 @@ func (a *App) Add(ctx context.Context, g agent.GroupID, contact agent.Connection
 
 // Join accepts an invitation to a group.
 func (a *App) Join(ctx context.Context, i Invitation) (agent.GroupID, error) {
-	card, err := a.Profile.Card()
+	card, err := a.card()
 	if err != nil {
 		return "", err
 	}
@@ -282,6 +365,9 @@ func (a *App) Join(ctx context.Context, i Invitation) (agent.GroupID, error) {
 
 // SendGroup sends text to a group and keeps it in the history.
 func (a *App) SendGroup(ctx context.Context, g agent.GroupID, text string) (agent.MessageID, error) {
+	if strings.HasPrefix(string(g), remoteRef) {
+		return agent.MessageID{}, ErrElsewhere
+	}
 	body, id, err := EncodeText(text)
 	if err != nil {
 		return agent.MessageID{}, err
@@ -290,11 +376,11 @@ func (a *App) SendGroup(ctx context.Context, g agent.GroupID, text string) (agen
 	if err != nil {
 		return agent.MessageID{}, err
 	}
-	return m, a.own(store.Group, string(g), origin(m), text)
+	return m, a.wrote(ctx, store.Group, string(g), origin(m), text)
 }
 
-// own adds a message that was sent here to the history.
-func (a *App) own(kind store.Kind, ref, name, text string) error {
+// wrote adds a message that was sent here to the history, here and on the other own devices.
+func (a *App) wrote(ctx context.Context, kind store.Kind, ref, name, text string) error {
 	var u Update
 	err := a.write(func(b *store.Batch) error {
 		c, err := b.Begin(kind, ref, "", a.Now())
@@ -308,18 +394,29 @@ func (a *App) own(kind store.Kind, ref, name, text string) error {
 	})
 	if err == nil {
 		a.Observe(u)
+		a.flush(ctx)
 	}
 	return err
 }
 
-// Messages returns the messages of a conversation in the order in which they came, but for those that came late.
+// Messages returns the messages of a conversation in the order in which they came, but for those that came late; if some
+// are from other own devices, in the order in which the devices got them. Device is the device's name.
 func (a *App) Messages(kind store.Kind, ref string) (messages []store.Message, err error) {
-	err = a.write(func(b *store.Batch) error {
+	err = a.read(func(b *store.Batch) error {
 		c, err := b.ByRef(kind, ref)
 		if err != nil {
 			return err
 		}
-		messages, err = b.Messages(c)
+		if messages, err = b.Messages(c); err != nil || !c.Copies {
+			return err
+		}
+		inOrder(messages)
+		names, err := deviceNames(b)
+		for i, m := range messages {
+			if m.Device != "" {
+				messages[i].Device = cmp.Or(names[m.Device], MemberName(store.Conversation{}, m.Device))
+			}
+		}
 		return err
 	})
 	return arranged(messages), err
@@ -330,7 +427,7 @@ var ErrNothingWritten = errors.New("nothing was written from here")
 
 // LastOwn returns number and text of the last message that was written from here to a group.
 func (a *App) LastOwn(c store.Conversation) (number uint64, text string, err error) {
-	err = a.write(func(b *store.Batch) error {
+	err = a.read(func(b *store.Batch) error {
 		messages, err := b.Messages(c)
 		if err != nil {
 			return err
@@ -377,7 +474,7 @@ func arranged(messages []store.Message) []store.Message {
 
 // Conversations returns all conversations in the order in which they began.
 func (a *App) Conversations() (all []store.Conversation, err error) {
-	err = a.write(func(b *store.Batch) error {
+	err = a.read(func(b *store.Batch) error {
 		all, err = b.Conversations()
 		return err
 	})
@@ -387,10 +484,14 @@ func (a *App) Conversations() (all []store.Conversation, err error) {
 // ErrNoConversation reports a name that no conversation of the kind has, or more than one.
 var ErrNoConversation = errors.New("no conversation with that name, or several")
 
-// Find returns the conversation of a kind that goes by a name and has not ended. Names are what others call themselves, so
-// they may be taken twice; then its ref must be given instead.
+// Find returns the conversation of a kind that goes by a name and has not ended; one that only another own device has, if
+// there is none here. Names are what others call themselves, so they may be taken twice; then its ref must be given instead.
 func (a *App) Find(kind store.Kind, name string) (store.Conversation, error) {
-	return a.find(kind, name, func(c store.Conversation) bool { return !c.Ended })
+	c, err := a.find(kind, name, func(c store.Conversation) bool { return !c.Ended && !c.Remote })
+	if errors.Is(err, ErrNoConversation) {
+		return a.find(kind, name, func(c store.Conversation) bool { return !c.Ended })
+	}
+	return c, err
 }
 
 // FindAny does the same with conversations that have ended as well, if none that goes on has the name.

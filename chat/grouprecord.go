@@ -28,6 +28,12 @@ func (a *App) groupMessage(b *store.Batch, e agent.Event, data *agent.GroupMessa
 	if err != nil {
 		return nil, err
 	}
+	if c.Kind == store.Devices {
+		if own, err := b.Own(); err != nil || own.Group != c.Ref {
+			return nil, err
+		}
+		return a.fromDevice(b, e, data.Message.Author, data.Body)
+	}
 	if data.Replaces {
 		if err := a.outdate(b, c, data.Message); err != nil {
 			return nil, err
@@ -49,6 +55,9 @@ func (a *App) groupOwnMessage(b *store.Batch, e agent.Event, data *agent.GroupOw
 	c, err := a.conversation(b, e)
 	if err != nil {
 		return nil, err
+	}
+	if c.Kind == store.Devices {
+		return nil, nil // what this device told is here, or was told to the others
 	}
 	m := groupEntry(data.MessageRecord)
 	m.Own, m.Author = true, ""
@@ -80,7 +89,11 @@ func (a *App) groupMessageConfirmed(b *store.Batch, e agent.Event, data *agent.G
 	if err != nil {
 		return nil, err
 	}
-	return a.revise(b, c, origin(data.Message), func(m *store.Message) { m.Vouched = false })
+	updates, err := a.revise(b, c, origin(data.Message), func(m *store.Message) { m.Vouched = false })
+	for i := range updates {
+		updates[i].Confirmed = true
+	}
+	return updates, err
 }
 
 func (a *App) groupMessageRefuted(b *store.Batch, e agent.Event, data *agent.GroupMessageRefuted) ([]Update, error) {

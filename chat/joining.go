@@ -55,7 +55,7 @@ func (a *App) askedFor(b *store.Batch, e agent.Event, data *agent.GroupRequest) 
 
 // Ask asks for a group with its link. The conversation exists from then on, and says in the end what came of it.
 func (a *App) Ask(ctx context.Context, link, password, text string) (agent.GroupID, error) {
-	card, err := a.profile().Card()
+	card, err := a.card()
 	if err != nil {
 		return "", err
 	}

@@ -138,6 +138,11 @@ func byEvent(all ...reaction) map[string]reaction {
 
 // record writes what an event means into the history and returns what to tell about it.
 func (a *App) record(b *store.Batch, e agent.Event) ([]Update, error) {
+	if l, ok, err := deviceLink(b, e); err != nil {
+		return nil, err
+	} else if ok {
+		return a.recordDevice(b, e, l)
+	}
 	r, ok := reactions[e.Data.Type()]
 	if !ok || r.record == nil {
 		return nil, nil
@@ -171,6 +176,9 @@ var changes = map[agent.Change]func(a *App, b *store.Batch, e agent.Event, data 
 		return a.gone(b, e)
 	},
 	agent.ChangeInvitationAccepted: func(a *App, b *store.Batch, e agent.Event, data *agent.GroupChanged) ([]Update, error) {
+		if err := a.accepted(b, data); err != nil {
+			return nil, err
+		}
 		return a.remark(b, e, "an invitation was accepted")
 	},
 	agent.ChangeInvitationRefused: saying("an invitation was refused"),

@@ -88,6 +88,11 @@ func (a *App) ended(b *store.Batch, e agent.Event, text string) ([]Update, error
 	if err := b.Update(c); err != nil {
 		return nil, err
 	}
+	if c.Kind == store.Devices {
+		if err := a.leaveDevices(b, c.Ref); err != nil {
+			return nil, err
+		}
+	}
 	return a.notice(b, e, text)
 }
 
@@ -106,9 +111,12 @@ func (a *App) conversation(b *store.Batch, e agent.Event) (store.Conversation, e
 }
 
 // entity says which conversation an event is about.
-func (a *App) entity(_ *store.Batch, e agent.Event) (store.Kind, string) {
-	if g := e.Group(); g != "" {
-		return store.Group, string(g)
+func (a *App) entity(b *store.Batch, e agent.Event) (store.Kind, string) {
+	if g := string(e.Group()); g != "" {
+		if _, err := b.ByRef(store.Devices, g); err == nil {
+			return store.Devices, g
+		}
+		return store.Group, g
 	}
 	return store.Contact, string(e.Connection())
 }

@@ -135,12 +135,23 @@ func (s *Store) Close() error { return s.file.Close() }
 
 // Batch is a transaction: either all of it is kept or nothing.
 type Batch struct {
-	tx *agentstore.Tx
+	tx      *agentstore.Tx
+	changes []Change
 }
 
 // Write runs f in one transaction, which is kept if f returns nil.
 func (s *Store) Write(f func(*Batch) error) error {
-	return s.write(func(tx *agentstore.Tx) error { return f(&Batch{tx}) })
+	return s.write(func(tx *agentstore.Tx) error { return f(&Batch{tx: tx}) })
+}
+
+// Read runs f on what is stored; what it changes is not kept.
+func (s *Store) Read(f func(*Batch) error) error {
+	tx, err := s.file.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	return f(&Batch{tx: tx})
 }
 
 func (s *Store) write(f func(*agentstore.Tx) error) error {
@@ -233,6 +244,7 @@ func (b *Batch) Update(c Conversation) error {
 		return err
 	}
 	b.tx.Records(app).Put(append(bytes.Clone(prefixConv), c.ID[:]...), value)
+	b.changes = append(b.changes, Change{Conversation: c})
 	return nil
 }
 
@@ -274,6 +286,7 @@ func (b *Batch) Append(c Conversation, m Message) (added bool, err error) {
 	records.Put(position, value)
 	records.Put(origin, position)
 	records.Put(keyNextMessage, binary.BigEndian.AppendUint64(nil, next+1))
+	b.changes = append(b.changes, Change{c, &m})
 	return true, nil
 }
 
@@ -304,6 +317,7 @@ func (b *Batch) Replace(c Conversation, m Message) error {
 		return err
 	}
 	records.Put(position, value)
+	b.changes = append(b.changes, Change{c, &m})
 	return nil
 }
 

@@ -41,11 +41,10 @@ func chatCommand() *cobra.Command {
 			return converse(c, folder, socket, keyFile, name)
 		},
 	}
-	c.Flags().StringVar(&name, "name", "", "what contacts and groups get to know you as")
+	c.Flags().StringVar(&name, "name", "", "what contacts and groups get to know you as; needed the first time")
 	c.Flags().StringVar(&folder, "folder", "", "folder of the history (default ~/.coterie)")
 	c.Flags().StringVar(&socket, "socket", "", "command socket of the agent (default agent.sock in the folder)")
 	c.Flags().StringVar(&keyFile, "key-file", "", "file with the key of the history (default agent.key in the folder)")
-	_ = c.MarkFlagRequired("name")
 	return c
 }
 
@@ -85,7 +84,7 @@ func converse(c *cobra.Command, folder, socket, keyFile, name string) error {
 	defer history.Close()
 	l := &lines{client: client, out: c.OutOrStdout()}
 	if l.app, err = chat.New(chat.Options{Agent: client, History: history, Profile: chat.Profile{DisplayName: name}, Observe: l.observe}); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: --name: %w", errUsage, err)
 	}
 	ended := make(chan error, 1)
 	go func() {
@@ -143,12 +142,16 @@ func (l *lines) observe(u chat.Update) {
 	case u.Remark != "" && u.Conversation != nil:
 		l.print("%s%s", format(*u.Conversation, store.Message{Notice: true, Text: u.Remark}), hint(u))
 	case u.Remark != "":
-		l.print("· %s", chat.Printable(u.Remark))
+		more := ""
+		if u.DeviceAsks != "" {
+			more = ": /device confirm CODE"
+		}
+		l.print("· %s%s", chat.Printable(u.Remark), more)
 	case u.Revised != nil && u.Revised.False:
 		l.print("%s", format(*u.Conversation, *u.Revised))
-	case u.Revised != nil:
+	case u.Confirmed:
 		l.print("%s (confirmed by its author)", format(*u.Conversation, *u.Revised))
-	case u.Message != nil && !u.Message.Own:
+	case u.Message != nil && !u.Bulk && (!u.Message.Own || u.Message.Device != ""):
 		l.print("%s%s", format(*u.Conversation, *u.Message), hint(u))
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -11,8 +12,11 @@ import (
 // format is one line of a conversation.
 func format(c store.Conversation, m store.Message) string {
 	mark := "@" + c.Name
-	if c.Kind == store.Group {
+	switch c.Kind {
+	case store.Group:
 		mark = "#" + c.Name
+	case store.Devices:
+		mark = "(devices)"
 	}
 	if m.Notice {
 		return chat.Printable(mark + " · " + m.Text)
@@ -29,17 +33,27 @@ func format(c store.Conversation, m store.Message) string {
 
 func author(c store.Conversation, m store.Message) string {
 	switch {
+	case m.Own && m.Device != "":
+		return "you, on " + m.Device
 	case m.Own:
 		return "you"
 	case c.Kind != store.Group:
 		return c.Name
 	}
-	return chat.MemberName(c, m.Author)
+	for _, member := range c.Members {
+		if member.Key == m.Author && member.Name != "" {
+			return member.Name
+		}
+	}
+	return cmp.Or(m.From, chat.MemberName(c, m.Author))
 }
 
 // marks say what else is known of a message.
 func marks(c store.Conversation, m store.Message) string {
 	var all []string
+	if m.Device != "" && !m.Own {
+		all = append(all, "on "+m.Device)
+	}
 	if m.Late {
 		all = append(all, "earlier")
 	}

@@ -52,6 +52,9 @@ func (l *lines) condition(ctx context.Context, c store.Conversation) string {
 	if c.Ended {
 		return " (ended)"
 	}
+	if c.Remote {
+		return " (on another device)"
+	}
 	if c.Kind != store.Group {
 		return ""
 	}

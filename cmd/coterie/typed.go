@@ -23,9 +23,20 @@ const help = `@NAME TEXT           write to a contact          #GROUP TEXT      
 /approve [GROUP NAME] let in, or the last one    /deny [GROUP NAME]   refuse, or the last one
 /direct GROUP NAME   ask for a direct connection
 /accept              accept such a request       /decline             refuse it
+/device …            several devices of yours    /profile [NAME ...]  who you are to new contacts
 /list                conversations               /history [@|#]NAME   what was said
 /quit                end (the agent goes on)     names with spaces: write _ for each space;
                                                  names taken twice: what /list shows behind them`
+
+const deviceHelp = `/device begin NAME       make this the first of your devices
+/device link             a link for one more
+/device join LINK NAME   on that one: use the link; it shows a code
+/device confirm CODE     where the link was made: let it in
+/device list             your devices and how far they are
+/device repair NAME      a new connection with it
+/device remove NAME      remove one, such as a lost one
+/device contest          undo that another one removed this one
+/device leave            make this one stand alone again`
 
 // verb is a typed command with how many arguments it takes.
 type verb struct {

@@ -16,7 +16,7 @@ var errNothing = errors.New("there is nothing to answer")
 // verbs are the typed commands; /group takes a title of any number of words and is not among them.
 var verbs = func() map[string]verb {
 	all := map[string]verb{}
-	for _, part := range []map[string]verb{common, joining, repairing} {
+	for _, part := range []map[string]verb{common, joining, repairing, owning} {
 		maps.Copy(all, part)
 	}
 	return all
@@ -70,7 +70,11 @@ var common = map[string]verb{
 		if err != nil {
 			return err
 		}
-		info, err := l.app.Profile.Info()
+		p, err := l.app.CurrentProfile()
+		if err != nil {
+			return err
+		}
+		info, err := p.Info()
 		if err != nil {
 			return err
 		}
@@ -102,11 +106,15 @@ var common = map[string]verb{
 		if err != nil {
 			return err
 		}
-		info, err := l.app.Profile.Info()
+		p, err := l.app.CurrentProfile()
 		if err != nil {
 			return err
 		}
-		_, err = l.client.GroupDirect(ctx, group, member, agent.DirectOptions{Text: []byte("from " + l.app.Profile.DisplayName), Info: info})
+		info, err := p.Info()
+		if err != nil {
+			return err
+		}
+		_, err = l.client.GroupDirect(ctx, group, member, agent.DirectOptions{Text: []byte("from " + p.DisplayName), Info: info})
 		return err
 	}),
 	"/history": exactly(1, (*lines).history),

@@ -76,7 +76,7 @@ func (p *person) types(line string) {
 func (p *person) sees(pattern string) string {
 	p.t.Helper()
 	expression := regexp.MustCompile(pattern)
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(10 * time.Minute)
 	defer deadline.Stop()
 	for {
 		p.mu.Lock()

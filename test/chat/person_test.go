@@ -19,7 +19,7 @@ import (
 	"github.com/coterie-im/coterie/test/world"
 )
 
-const patience = time.Minute
+const patience = 10 * time.Minute
 
 // device is a chat app with an agent of its own.
 type device struct {

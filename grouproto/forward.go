@@ -388,7 +388,7 @@ func (s *step) hold(h *heldOffer) {
 		}
 	}
 	if n >= MaxHeldOffers || len(s.held) >= 16*MaxHeldOffers {
-		s.warnLimit(s.peers[h.via], LimitOffers)
+		s.warnLimit(s.authorOnly(h.via, h.offer.Initiator), LimitOffers)
 		return
 	}
 	s.held = append(s.held, h)

@@ -71,7 +71,8 @@ type Group struct {
 	doneHeard bool      // G_DONE came
 
 	hits    hits
-	dropped uint64 // of the counter of the log, as last seen
+	dropped uint64 // of the counters of the log, as last seen
+	crowded uint64
 
 	digestKept knownDigest // of st, while no chain changes
 

@@ -385,3 +385,29 @@ func TestRestoredMemberKnocks(t *testing.T) {
 	s.run(5 * time.Minute)
 	s.stillWell(s.nodes...)
 }
+
+// A member writes more side by side than is taken, on something that has not come yet. Whoever brings that is not to blame.
+func TestLimitNamesTheAuthorAndNotWhoPassesOn(t *testing.T) {
+	s := newSim(t, 313)
+	s.group(4, oplog.Symmetric())
+	other, liar, victim, honest := s.nodes[0], s.nodes[1], s.nodes[2], s.nodes[3]
+	s.cutOff(other, honest.name)
+	other.must(Set{"title", []byte("news")})
+	s.until(time.Minute, func() bool { return honest.g.log.Len() > victim.g.log.Len() })
+	news := other.g.log.Heads()
+	for i := range 3 * oplog.MaxParallel {
+		strike(liar, victim, &opsFrame{Ops: []*oplog.Op{signedOp(t, liar.g, 0, news, &oplog.Set{Setting: oplog.Setting{Name: fmt.Sprint(i)}})}})
+	}
+	strike(honest, victim, &opsFrame{Ops: []*oplog.Op{honest.g.log.Op(news[0])}})
+	if got := warnedOf(victim, WarnLimit); !slices.Equal(got, []Key{liar.g.self}) {
+		t.Errorf("warned of %v", s.keysText(got))
+	}
+	// The same with operations that wait for what never comes: others have made them, so nobody is named.
+	for i := range oplog.MaxWaitingOf + 20 {
+		op := signedOp(t, liar.g, 9, []OpID{{byte(i), 1}}, &oplog.Leave{})
+		strike(honest, victim, &opsFrame{Ops: []*oplog.Op{op}})
+	}
+	if got := warnedOf(victim, WarnLimit); len(got) != 2 || got[1] != (Key{}) {
+		t.Errorf("warned of %v", s.keysText(got))
+	}
+}

@@ -113,6 +113,15 @@ func (s *step) warnLimit(p *peer, l Limit) {
 	s.warnOf(WarnLimit, about, l)
 }
 
+// authorOnly is whom a warning about a limit names: who handed something over if that is its author too. Honest members
+// pass on what others make.
+func (g *Group) authorOnly(via, author Key) *peer {
+	if via != author {
+		return nil
+	}
+	return g.peers[via]
+}
+
 // countRefusals notes the limits that a command met.
 func (s *step) countRefusals(err error) {
 	switch {
@@ -127,27 +136,34 @@ func (s *step) countRefusals(err error) {
 	}
 }
 
-// opLimits notes the limits that operations of a member met in the log.
-func (s *step) opLimits(p *peer, res oplog.Result) {
-	note := func(r oplog.Reason) {
+// opLimits notes the limits that an operation from a member, and what waited for it, met in the log. Whoever passes
+// operations on, or has the one that others waited for, has used up nothing: the author of what is cut off is named, whose
+// signature it has, or nobody where many have a part in it.
+func (s *step) opLimits(p *peer, op *oplog.Op, res oplog.Result) {
+	note := func(author Key, r oplog.Reason) {
 		switch r {
 		case oplog.ReasonParallel:
-			s.warnLimit(p, LimitParallel)
+			s.warnLimit(s.peers[author], LimitParallel)
 		case oplog.ReasonMembers:
-			s.warnLimit(p, LimitMembers)
+			s.warnLimit(s.peers[author], LimitMembers)
 		case oplog.ReasonUnjudged:
-			s.warnLimit(p, LimitUnjudged)
+			s.warnLimit(nil, LimitUnjudged) // also what honest members wrote behind it
 		}
 	}
 	if res.Status == oplog.Refused {
-		note(res.Reason)
+		note(op.Author, res.Reason)
 	}
 	for _, r := range res.Refused {
-		note(r.Reason)
+		note(r.Author, r.Reason)
 	}
-	if n := s.log.Counters().Dropped; n > s.dropped {
-		s.dropped = n
-		s.warnLimit(p, LimitWaiting)
+	if n := s.log.Counters(); n.Dropped > s.dropped {
+		// A relay may have lost what somebody has passed on before.
+		about := p
+		if n.Crowded == s.crowded || op.Author != p.key {
+			about = nil
+		}
+		s.dropped, s.crowded = n.Dropped, n.Crowded
+		s.warnLimit(about, LimitWaiting)
 	}
 }
 

@@ -47,7 +47,7 @@ func (s *step) addOps(p *peer, ops []*oplog.Op) {
 				s.ownOperation(op)
 			}
 		}
-		s.opLimits(p, res)
+		s.opLimits(p, op, res)
 		all.Admitted = append(all.Admitted, res.Admitted...)
 		all.Equivocations = append(all.Equivocations, res.Equivocations...)
 		if s.log.Has(op.ID()) {

@@ -460,7 +460,7 @@ func (s *step) holdMessage(via, author Key, m *message) {
 		return
 	}
 	if len(s.waiting) >= mostHeld || s.heldOf(via) >= mostHeldOfPeer {
-		s.warnLimit(s.peers[via], LimitHeld)
+		s.warnLimit(s.authorOnly(via, author), LimitHeld)
 		if s.mayExist(MessageID{Author: author, Number: m.Number}) {
 			s.chain(author).know(m.Number)
 			s.gapSeen(author)

@@ -84,6 +84,7 @@ type Equivocation struct {
 // Refusal is an operation that is refused.
 type Refusal struct {
 	Op     ID
+	Author Key
 	Reason Reason
 }
 
@@ -103,6 +104,7 @@ type Result struct {
 type Counters struct {
 	Admitted, Refused, Waited uint64
 	Dropped                   uint64 // from a full waiting area, to be asked for again
+	Crowded                   uint64 // of these, because of what the member who handed them over had handed over before
 	Unjudged                  uint64 // kept without being judged
 }
 

@@ -202,7 +202,7 @@ func (l *Log) Judge(tx kv.Tx) Result {
 			from = Key{}
 		}
 		if l.add(tx, k.op, from, &res); res.Status == Refused {
-			res.Refused = append(res.Refused, Refusal{k.op.id, res.Reason})
+			res.Refused = append(res.Refused, Refusal{k.op.id, k.op.Author, res.Reason})
 		}
 	}
 	res.Status, res.Reason, res.Missing = 0, ReasonNone, nil

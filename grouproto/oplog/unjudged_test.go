@@ -247,7 +247,7 @@ func TestLaterVersionIsJudgedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	res := l.Judge(s.tx)
-	want := []Refusal{{bad.id, ReasonPermission}, {after.id, ReasonParents}, {third.id, ReasonParents}}
+	want := []Refusal{{bad.id, bad.Author, ReasonPermission}, {after.id, after.Author, ReasonParents}, {third.id, third.Author, ReasonParents}}
 	if !slices.Equal(res.Refused, want) || l.Unjudged() != 0 || s.tx.Len() != 3 {
 		t.Fatal(res.Refused)
 	}
@@ -272,7 +272,7 @@ func TestUnjudgedIsBounded(t *testing.T) {
 	s.expect(s.l.Add(nil, behind, s.f.Key), Waiting, ReasonNone)
 	res := s.l.Add(nil, over, a.Key)
 	s.expect(res, Refused, ReasonUnjudged)
-	if !slices.Equal(res.Refused, []Refusal{{behind.id, ReasonUnjudged}}) || len(s.l.Unknown([]ID{over.id, behind.id})) != 0 ||
+	if !slices.Equal(res.Refused, []Refusal{{behind.id, behind.Author, ReasonUnjudged}}) || len(s.l.Unknown([]ID{over.id, behind.id})) != 0 ||
 		len(s.l.Missing()) != 0 {
 		t.Fatal("what leans on it:", res.Refused)
 	}

@@ -148,13 +148,13 @@ func (l *Log) release(tx kv.Tx, op *Op, res *Result) {
 			case status == Admitted || status == Unjudged:
 				todo = append(todo, w.op)
 			case r.final():
-				res.Refused = append(res.Refused, Refusal{w.op.id, r})
+				res.Refused = append(res.Refused, Refusal{w.op.id, w.op.Author, r})
 				l.refuseWaiting(w.op.id, res)
 			case r == ReasonUnjudged:
-				res.Refused = append(res.Refused, Refusal{w.op.id, r})
+				res.Refused = append(res.Refused, Refusal{w.op.id, w.op.Author, r})
 				l.forgoWaiting(w.op.id, res)
 			default:
-				res.Refused = append(res.Refused, Refusal{w.op.id, r})
+				res.Refused = append(res.Refused, Refusal{w.op.id, w.op.Author, r})
 			}
 		}
 		delete(l.waiting.children, op.id)
@@ -172,7 +172,7 @@ func (l *Log) refuseAll(id ID, r Reason, res *Result) {
 		for _, w := range slices.Clone(l.waiting.children[todo[0]]) {
 			l.waiting.take(w)
 			l.refuse(w.op.id, r)
-			res.Refused = append(res.Refused, Refusal{w.op.id, r})
+			res.Refused = append(res.Refused, Refusal{w.op.id, w.op.Author, r})
 			todo = append(todo, w.op.id)
 		}
 	}
@@ -215,6 +215,7 @@ func (a *waitingArea) put(w *waitingOp, l *Log) {
 	l.count.Waited++
 	a.forgetDropped(w.op.id)
 	if a.of[w.from] >= MaxWaitingOf {
+		l.count.Crowded++
 		a.drop(slices.IndexFunc(a.order, func(o *waitingOp) bool { return o.from == w.from }), l)
 	}
 	if len(a.order) >= MaxWaiting {

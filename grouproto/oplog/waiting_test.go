@@ -112,7 +112,7 @@ func TestDescendantsOfRefusedAreRefused(t *testing.T) {
 	s.expect(s.l.Add(s.tx, child, a.Key), Waiting, ReasonNone)
 	res := s.l.Add(s.tx, bad, a.Key)
 	s.expect(res, Refused, ReasonAuthor)
-	if want := []Refusal{{child.id, ReasonParents}, {grandchild.id, ReasonParents}}; !slices.Equal(res.Refused, want) {
+	if want := []Refusal{{child.id, child.Author, ReasonParents}, {grandchild.id, grandchild.Author, ReasonParents}}; !slices.Equal(res.Refused, want) {
 		t.Fatal(len(res.Refused), "refused with it")
 	}
 	s.expect(s.l.Add(s.tx, s.after(a, 0, title("w"), child), a.Key), Refused, ReasonParents)
@@ -134,7 +134,7 @@ func TestRefusedWhileWaiting(t *testing.T) {
 	s.l.Add(s.tx, bad, a.Key)
 	res := s.l.Add(s.tx, one, a.Key)
 	s.expect(res, Admitted, ReasonNone)
-	if want := []Refusal{{bad.id, ReasonAuthor}, {child.id, ReasonParents}}; !slices.Equal(res.Refused, want) {
+	if want := []Refusal{{bad.id, bad.Author, ReasonAuthor}, {child.id, child.Author, ReasonParents}}; !slices.Equal(res.Refused, want) {
 		t.Fatal(len(res.Refused), "refused")
 	}
 }
@@ -318,7 +318,7 @@ func TestTooManyParallelWhileWaiting(t *testing.T) {
 	s.expect(s.l.Add(s.tx, ninth, a.Key), Waiting, ReasonNone)
 	res := s.l.Add(s.tx, late, b.Key)
 	s.expect(res, Admitted, ReasonNone)
-	if !slices.Equal(res.Refused, []Refusal{{ninth.id, ReasonParallel}}) || len(res.Admitted) != 1 {
+	if !slices.Equal(res.Refused, []Refusal{{ninth.id, ninth.Author, ReasonParallel}}) || len(res.Admitted) != 1 {
 		t.Fatal("released")
 	}
 	s.expect(s.l.Add(s.tx, ninth, b.Key), Admitted, ReasonNone)

@@ -79,7 +79,7 @@ func TestAttackNumbersWithHolesStayReadable(t *testing.T) {
 	strike(liar, victim, &msgFrame{&message{Number: 1 << 40, Heads: heads(liar)}})
 	strike(liar, victim, &noneFrame{[]noneEntry{{liar.g.self, Range{0, 1<<40 - 1}, noneNotExisted}}})
 	for n := range uint64(1000) {
-		strike(liar, victim, &fwdFrame{liar.g.self, &message{Number: 2 * n, Heads: heads(liar)}})
+		strike(liar, victim, &fwdFrame{Author: liar.g.self, Message: &message{Number: 2 * n, Heads: heads(liar)}})
 	}
 	c := victim.g.chains[liar.g.self]
 	if len(c.absent) > maxAbsent || len(c.gaps) > maxGaps {
@@ -161,7 +161,7 @@ func TestAttackCopiesThatNobodyAskedFor(t *testing.T) {
 	author.send("the only one")
 	s.run(time.Minute)
 	for n := range uint64(100) {
-		strike(liar, victim, &fwdFrame{author.g.self, &message{Number: 1 + n, Heads: heads(liar), Body: []byte("never said")}})
+		strike(liar, victim, &fwdFrame{Author: author.g.self, Message: &message{Number: 1 + n, Heads: heads(liar), Body: []byte("never said")}})
 	}
 	if n := victim.g.main.position; len(victim.got) != 1 || n != 1 {
 		t.Errorf("%d forged messages were told, %d are kept", len(victim.got)-1, n-1)
@@ -207,7 +207,7 @@ func TestAttackWarningsWithoutEnd(t *testing.T) {
 		forged := offer{Initiator: author.g.self, Responder: victim.g.self, Attempt: 1<<31 + i, Expiry: 1 << 40, Link: []byte("trap")}
 		wrong := MessageID{said.Author, said.Number, [32]byte{byte(i), byte(i >> 8)}}
 		strike(liar, victim, &memInvFrame{Offer: forged}, &syncFrame{List: []MessageID{wrong}},
-			&fwdFrame{liar.g.self, &message{Number: 0, Heads: heads(liar), Salt: [16]byte{byte(i), byte(i >> 8)}}})
+			&fwdFrame{Author: liar.g.self, Message: &message{Number: 0, Heads: heads(liar), Salt: [16]byte{byte(i), byte(i >> 8)}}})
 	}
 	n := len(eventsOf[Warned](victim))
 	if n == 0 || n > 100 {
@@ -273,7 +273,7 @@ func TestAttackForgedCopyIsReplacedOnce(t *testing.T) {
 		_, asked := victim.g.asks[author.g.self].asked[liar.g.self]
 		return asked
 	})
-	strike(liar, victim, &fwdFrame{author.g.self, forged})
+	strike(liar, victim, &fwdFrame{Author: author.g.self, Message: forged})
 	key := author.g.self.Text() + "/0"
 	if victim.got[key] != 1 || victim.texts[key] != "I disagree" {
 		t.Fatalf("told %d times, %q", victim.got[key], victim.texts[key])
@@ -495,7 +495,7 @@ func TestAttackFramesCutAnywhere(t *testing.T) {
 		&memInvFrame{Offer: offerFrom(liar, victim.g.self, 1<<31, "link to trap"), Card: []byte("card"), Ops: []*oplog.Op{op}},
 		&needFrame{author.g.self, liar.g.self, 0}, &conFrame{[]conEntry{{author.g.self, 1, 1}}},
 		&msgFrame{&message{Heads: heads(liar), Parents: []MessageID{id}, Body: []byte("text")}},
-		&fwdFrame{author.g.self, &message{Heads: heads(liar), Body: []byte("text")}},
+		&fwdFrame{Author: author.g.self, Message: &message{Heads: heads(liar), Body: []byte("text")}},
 		&noneFrame{[]noneEntry{{author.g.self, Range{0, 9}, 1}}}, &rcvdFrame{Heads: heads(liar), UpTo: 9, Missing: []Range{{1, 2}}},
 		&syncFrame{Heads: heads(liar), List: []MessageID{id}}, &wantFrame{Ops: heads(liar), Messages: []wantEntry{{author.g.self, Range{0, 9}}}},
 		&memFrame{1, []memEntry{{author.g.self, 1}}}, &doneFrame{3},

@@ -42,6 +42,10 @@ type absence struct {
 // connected with nobody but a liar hears nothing else, so the author is asked when it is connected.
 const saidNotForYou uint8 = 0x82
 
+// saidNotKept is the reason of an absence that everybody asked said is not kept, while others were not connected: they are
+// asked when they are.
+const saidNotKept uint8 = 0x81
+
 // missing tells whether nothing is settled about n.
 func (c *chain) missing(n uint64) bool {
 	return n >= c.top || slices.ContainsFunc(c.gaps, func(g Range) bool { return g.From <= n && n <= g.To })
@@ -238,6 +242,27 @@ func (c *chain) front() (n uint64, ok bool) {
 	return 0, false
 }
 
+// newest returns the highest number that has come, whatever is missing below it; ok is false if there is none.
+func (c *chain) newest() (n uint64, ok bool) {
+	for end := c.top; end > 0; {
+		n, covered := end-1, false
+		for _, g := range c.gaps {
+			if g.From <= n && n <= g.To {
+				end, covered = g.From, true
+			}
+		}
+		for _, a := range c.absent {
+			if !covered && a.Range.From <= n && n <= a.Range.To {
+				end, covered = a.Range.From, true
+			}
+		}
+		if !covered {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
 // receipt returns 1 + the highest number that has come or is not for us, and what is missing below it.
 func (c *chain) receipt() (upTo uint64, missing []Range) {
 	upTo = c.top
@@ -263,7 +288,7 @@ func (c *chain) receipt() (upTo uint64, missing []Range) {
 		add(g)
 	}
 	for _, a := range c.absent {
-		if a.Why == noneNotKept {
+		if a.Why == noneNotKept || a.Why == saidNotKept {
 			add(a.Range)
 		}
 	}

@@ -145,7 +145,7 @@ func (s *step) restorePeer(p *peer) {
 
 // lookAgain asks again for what was given up of an author.
 func (s *step) lookAgain(author Key) {
-	s.chain(author).lookAgain(noneNotKept, saidNotForYou)
+	s.chain(author).lookAgain(noneNotKept, saidNotKept, saidNotForYou)
 	s.progress(author)
 }
 

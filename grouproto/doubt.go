@@ -18,10 +18,17 @@ const severalPairs = 2
 
 // parting is a ratchet that has parted: this end has noticed, or the other one, which has begun to make it again.
 func (s *step) parting(p *peer, c *pairConn, noticed bool) {
+	if s.main.recovery == RecoveryCheck && !p.ended() {
+		if s.parted == nil {
+			s.parted = map[Key]bool{}
+		}
+		s.parted[p.key] = true
+	}
 	if s.checked || s.main.recovery != RecoveryNone || s.main.status != StatusMember || p.ended() || c.state != connReady {
 		return
 	}
 	s.main.recovery, s.main.asked, s.main.askedUntil = RecoveryCheck, nil, s.env.Now.Add(recoverWait)
+	s.parted = map[Key]bool{p.key: true}
 	s.notice(Recovering{RecoveryCheck})
 	if q := s.randomReady(map[Key]bool{p.key: true}); noticed && q != nil {
 		s.askForCheck(q)
@@ -35,8 +42,8 @@ func (s *step) askForCheck(p *peer) {
 	s.post(p, s.newSync(syncAsk), forSync, s.env.Now)
 }
 
-// helloAnswers takes the hello over a ratchet that was made again as an answer, if it says that the other end has nothing
-// else, and asks for more otherwise. What was asked before was lost with the old ratchet.
+// helloAnswers takes the hello over a ratchet that was made again, or over another connection, as an answer, if it says
+// that the other end has nothing else, and asks for more otherwise. What was asked before was lost with the old one.
 func (s *step) helloAnswers(p *peer) {
 	s.main.asked = slices.DeleteFunc(s.main.asked, func(a askedMember) bool { return a.member == p.key && !a.answered })
 	switch {
@@ -65,10 +72,12 @@ func (s *step) checkStep() {
 	}
 }
 
-// partedPairs is how many pairs wait for a ratchet.
-func (g *Group) partedPairs() (n int) {
+// partedPairs is how many pairs wait for a ratchet, or did since the question whose store is old, whatever has become of
+// them.
+func (g *Group) partedPairs() int {
+	n := len(g.parted)
 	for _, p := range g.order {
-		if !p.ended() && p.mending() != nil {
+		if !p.ended() && p.mending() != nil && !g.parted[p.key] {
 			n++
 		}
 	}

@@ -9,6 +9,7 @@ import (
 // randomness of its own, so that a fault less does not change everything else that is drawn.
 type faults struct {
 	rng      *rand.Rand
+	count    map[string]int     // what has gone wrong, by kind
 	kill     float64            // share of steps behind which the process ends in the middle of their effects
 	lose     float64            // share of bodies that a relay takes and loses
 	repeat   float64            // share of bodies that arrive twice
@@ -19,10 +20,17 @@ type faults struct {
 	event    func(*node, Event) // sees every event of a client
 }
 
+// faultKinds are all that goes wrong in the hostile simulation, as counted.
+var faultKinds = []string{
+	"fault body lost", "fault body repeated", "fault body overtaken", "fault cut off", "fault group cut in two", "fault no relay",
+	"fault contact gone", "fault queue full", "fault queue lost", "fault stopped", "fault killed behind a commit", "fault killed between steps",
+	"fault transaction failed", "fault clock set forward", "fault clock set back", "fault store gone back",
+}
+
 func newFaults(seed uint64) *faults {
 	return &faults{
 		rng: rand.New(rand.NewPCG(seed, 2)), cut: map[[2]*node]bool{}, offline: map[*node]bool{},
-		contacts: map[[2]*node]bool{},
+		contacts: map[[2]*node]bool{}, count: map[string]int{},
 	}
 }
 
@@ -35,7 +43,17 @@ func (f *faults) stop() {
 
 func (f *faults) chance(p float64) bool { return p > 0 && f.rng.Float64() < p }
 
-func (f *faults) killed(n *node) bool { return f != nil && n.filter == nil && f.chance(f.kill) }
+// hit counts what goes wrong and tells whether it does.
+func (f *faults) hit(kind string, happens bool) bool {
+	if f != nil && happens {
+		f.count["fault "+kind]++
+	}
+	return happens
+}
+
+func (f *faults) killed(n *node) bool {
+	return f != nil && n.filter == nil && f.hit("killed behind a commit", f.chance(f.kill))
+}
 
 // member tells whether both ends of a connection are members already. Until then nothing is lost: a relay that loses the
 // log of a new member ends its join, as one that loses a confirmation ends a connection.
@@ -44,10 +62,14 @@ func (f *faults) members(c *simConn) bool {
 	return a != nil && b != nil && a.main.status != StatusJoining && b.main.status != StatusJoining
 }
 
-func (f *faults) loses(c *simConn) bool   { return f != nil && f.members(c) && f.chance(f.lose) }
-func (f *faults) repeats(c *simConn) bool { return f != nil && f.members(c) && f.chance(f.repeat) }
+func (f *faults) loses(c *simConn) bool {
+	return f != nil && f.members(c) && f.hit("body lost", f.chance(f.lose))
+}
+func (f *faults) repeats(c *simConn) bool {
+	return f != nil && f.members(c) && f.hit("body repeated", f.chance(f.repeat))
+}
 func (f *faults) overtaken(c *simConn) bool {
-	return f != nil && c.peer != nil && f.members(c) && f.chance(f.late)
+	return f != nil && c.peer != nil && f.members(c) && f.hit("body overtaken", f.chance(f.late))
 }
 
 // wait is how long a connection has to wait before it tries again; 0: not at all.
@@ -55,13 +77,14 @@ func (f *faults) wait(c *simConn) time.Duration {
 	if f == nil || c.peer == nil || !f.cut[[2]*node{c.owner, c.peer.owner}] {
 		return 0
 	}
+	f.hit("cut off", true)
 	return 20 * time.Second
 }
 
-func (f *faults) noRelay(n *node) bool { return f != nil && f.offline[n] }
+func (f *faults) noRelay(n *node) bool { return f != nil && f.hit("no relay", f.offline[n]) }
 
 func (f *faults) contactGone(a, b *node) bool {
-	return f != nil && (f.contacts[[2]*node{a, b}] || f.contacts[[2]*node{b, a}])
+	return f != nil && f.hit("contact gone", f.contacts[[2]*node{a, b}] || f.contacts[[2]*node{b, a}])
 }
 
 // told hands an event to whoever watches.

@@ -56,6 +56,7 @@ type Group struct {
 	wantOps map[OpID]*wantedOp // operations that were heard of
 	doubts  map[Key]bool       // who named another content of a message of the current run
 	odd     map[Key]oddDigest  // digests of peers that differ from the own one
+	parted  map[Key]bool       // pairs whose ratchets have parted since the question whose store is old
 	checked bool               // a member has told what it has since the group was loaded, or so long was waited
 	behind  bool               // something was missing at the end of the last step
 	gappy   int                // authors with gaps

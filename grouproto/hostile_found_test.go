@@ -411,3 +411,51 @@ func TestLimitNamesTheAuthorAndNotWhoPassesOn(t *testing.T) {
 		t.Errorf("warned of %v", s.keysText(got))
 	}
 }
+
+// A member whose store went back is given a false copy of a message of its own, and passes it on as what it is: a copy.
+// Whoever has what it wrote keeps that, and nobody takes the copy for its word.
+func TestFalseCopyOfAnOwnMessageIsNoWord(t *testing.T) {
+	s := newSim(t, 314)
+	s.group(4, oplog.Symmetric())
+	author, liar, late, other := s.nodes[0], s.nodes[1], s.nodes[2], s.nodes[3]
+	old := author.backup()
+	late.stop()
+	s.loses = func(_, to *node, _ any) bool { return to == late }
+	real := author.send("I agree")
+	s.run(time.Minute)
+	s.loses = nil
+	k, _ := loadKept(liar.tx, 'm', author.g.self, 0)
+	k.message.Body = []byte("I disagree")
+	k.id.Hash = k.message.hash(liar.g.id, author.g.self)
+	(&step{Group: liar.g, env: liar.env(liar.tx)}).putKept('m', k)
+	other.stop()
+	author.restoreFrom(old)
+	author.must(Recover{})
+	s.run(2 * time.Minute)
+	given, ok := loadKept(author.tx, 'm', author.g.self, 0)
+	if !ok || string(given.message.Body) != "I disagree" || !given.vouched || given.via != liar.g.self {
+		t.Fatal("the author was not given the false copy")
+	}
+	liar.stop()
+	late.start()
+	s.run(time.Hour)
+	if got, ok := loadKept(late.tx, 'm', author.g.self, 0); !ok || !got.vouched || got.via != author.g.self {
+		t.Errorf("it is taken for the author's word, or was not passed on: %v", ok)
+	}
+	other.start()
+	s.run(26 * time.Hour)
+	if got, ok := loadKept(other.tx, 'm', author.g.self, 0); !ok || got.id != real || got.vouched {
+		t.Error("who had what the author wrote has it no more")
+	}
+	for _, n := range s.nodes {
+		if got := warnedOf(n, WarnEquivocation); len(got) > 0 {
+			t.Errorf("%s was warned of an equivocation of %s", n.name, s.keysText(got))
+		}
+		if got := eventsOf[MessageConfirmed](n); len(got) > 0 {
+			t.Errorf("%s was told that %d messages are confirmed", n.name, len(got))
+		}
+	}
+	if !slices.Contains(warnedOf(author, WarnDisputed), liar.g.self) && !slices.Contains(warnedOf(author, WarnDisputed), other.g.self) {
+		t.Error("the author does not know that copies differ")
+	}
+}

@@ -3,6 +3,7 @@ package grouproto
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,11 +42,12 @@ func TestHostile(t *testing.T) {
 		seeds = n
 	}
 	first, _ := strconv.ParseUint(os.Getenv("COTERIE_FIRST"), 10, 64)
-	failed, all := 0, map[string]int{}
+	failed, all, in := 0, map[string]int{}, map[string]int{}
 	for seed := first; seed < first+seeds; seed++ {
 		found, count := playHostile(seed, nil, nil)
 		for k, n := range count {
 			all[k] += n
+			in[k]++
 		}
 		if (seed-first)%500 == 499 {
 			t.Logf("%d seeds, %d failed", seed-first+1, failed)
@@ -60,15 +62,22 @@ func TestHostile(t *testing.T) {
 			}
 		}
 	}
-	t.Log(all)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		t.Logf("%s: %d, in %d of %d", k, all[k], in[k], seeds)
+	}
 	if seeds < 50 {
 		return
+	}
+	for _, k := range append(faultKinds, villainKinds...) {
+		if share := uint64(100); uint64(in[k])*share < seeds {
+			t.Errorf("only %d of %d runs had %q", in[k], seeds, k)
+		}
 	}
 	// What never happens is not tested.
 	for _, k := range []string{
 		"warning equivocation about", "warning disputed about", "warning hello about", "warning limit about", "warning card about",
 		"warning sweep about", "MessageReplaced", "MessageConfirmed", "MemberRestored", "Restored", "Removed", "Joined", "MemberPaused",
-		"PairWaiting", "CaughtUp", "Knocking", "GoneBack", "OwnMessage",
+		"PairWaiting", "CaughtUp", "Knocking", "OwnMessage",
 	} {
 		if all[k] == 0 {
 			t.Errorf("in %d runs there was no %q", seeds, k)
@@ -201,6 +210,7 @@ func playHostile(seed uint64, keep map[int]bool, trace io.Writer) (found string,
 		found = strings.Join(p.found, "\n    ")
 	}()
 	h.play()
+	maps.Copy(h.count, h.faults.count)
 	return "", h.count
 }
 
@@ -444,6 +454,7 @@ func (h *hostile) fault(rng *rand.Rand) {
 			}
 		}
 		n.stop()
+		h.faults.hit("stopped", true)
 	case k < 5 && len(h.faults.cut) > 0:
 		clear(h.faults.cut)
 	case k < 5:
@@ -452,6 +463,7 @@ func (h *hostile) fault(rng *rand.Rand) {
 			h.faults.cut[[2]*node{other, n}] = true
 		}
 	case k < 6: // everybody here against everybody there
+		h.faults.hit("group cut in two", true)
 		for _, a := range h.nodes {
 			for _, b := range h.nodes {
 				if (len(a.name)+int(a.name[0]))%2 != (len(b.name)+int(b.name[0]))%2 {
@@ -461,6 +473,8 @@ func (h *hostile) fault(rng *rand.Rand) {
 		}
 	case k < 8 && !h.lossless:
 		by := time.Duration(rng.Int64N(int64(52*time.Hour))) - 26*time.Hour
+		h.faults.hit("clock set forward", by > 0)
+		h.faults.hit("clock set back", by < 0)
 		n.clock += by
 		h.back = max(h.back, -by)
 		if n.g != nil && !n.stopped {
@@ -469,6 +483,11 @@ func (h *hostile) fault(rng *rand.Rand) {
 	case k < 10 && !h.lossless:
 		h.loseOne(rng)
 	case k < 11 && !h.lossless:
+		for _, o := range h.nodes {
+			if o.g != nil && o.g.main.status == StatusJoining {
+				n, other = o, h.nodeOf(o.g.main.inviter) // else it is hardly ever used again
+			}
+		}
 		h.faults.contacts[[2]*node{n, other}] = true
 	case k == 12:
 		h.backup(rng)
@@ -506,7 +525,7 @@ func (h *hostile) loseOne(rng *rand.Rand) {
 			continue
 		}
 		lost := h.conns[n.g.peers[o.g.self].ready().name]
-		lost.deleted, lost.inbox = true, 0
+		lost.deleted, lost.inbox = h.faults.hit("queue lost", true), 0
 		n.later(h.delay(), func() { n.step(Failed{lost.name, ReasonAuth}) })
 		return
 	}

@@ -158,7 +158,7 @@ func TestAtMostTwoVersionsAreKept(t *testing.T) {
 	for i := range 10 {
 		m := &message{Number: 0, Heads: w.g.log.Heads(), Body: fmt.Append(nil, "another one ", i)}
 		w.step(Message{w.conn(k), bodyOf(&msgFrame{m})})
-		w.step(Message{w.conn(k), bodyOf(&fwdFrame{k, m})})
+		w.step(Message{w.conn(k), bodyOf(&fwdFrame{Author: k, Message: m})})
 	}
 	versions := 0
 	for _, kind := range []byte{'m', 'v'} {

@@ -101,7 +101,7 @@ func TestUnusableFramesAreCountedAndHarmless(t *testing.T) {
 	id := MessageID{stranger, 4, [32]byte{5}}
 	s.inject(a, b, &rejFrame{}, &invFrame{Range: ownVersions}, &accFrame{Offer: offer{}})
 	s.inject(a, b, &doneFrame{1}, &memFrame{memLast, []memEntry{{stranger, 1}}}, &conFrame{[]conEntry{{stranger, 1, 1}}})
-	s.inject(a, b, &fwdFrame{stranger, &message{}}, &fwdFrame{c.g.self, &message{Number: 9}}, &noneFrame{[]noneEntry{{stranger, Range{1, 2}, 1}}})
+	s.inject(a, b, &fwdFrame{Author: stranger, Message: &message{}}, &fwdFrame{Author: c.g.self, Message: &message{Number: 9}}, &noneFrame{[]noneEntry{{stranger, Range{1, 2}, 1}}})
 	s.inject(a, b, &syncFrame{List: []MessageID{id, {b.g.self, 99, [32]byte{}}, {c.g.self, ^uint64(0), [32]byte{}}}, Heads: a.g.log.Heads()})
 	s.inject(a, b, &msgFrame{&message{Number: ^uint64(0), Heads: a.g.log.Heads()}})
 	s.inject(a, b, &msgFrame{&message{Number: 0, Heads: a.g.log.Heads(), Parents: []MessageID{id, {b.g.self, 7, [32]byte{}}}}})
@@ -281,7 +281,7 @@ func TestLargestMessageFitsWithAllItMayName(t *testing.T) {
 	if n := frameSize(encodeFrame(&msgFrame{m})); n > 13_573 {
 		t.Errorf("%d bytes", n)
 	}
-	if n := frameSize(encodeFrame(&fwdFrame{Key{}, m})); n > 13_573 {
+	if n := frameSize(encodeFrame(&fwdFrame{Author: Key{}, Message: m})); n > 13_573 {
 		t.Errorf("a copy has %d bytes", n)
 	}
 }

@@ -261,6 +261,7 @@ func (s *step) ready(p *peer, c *pairConn) {
 	}
 	p.retryAt, p.retryWait, p.lastRoute, p.replace = time.Time{}, 0, Key{}, false
 	s.flows(p, c, replaced)
+	s.helloAnswers(p)
 }
 
 // flows begins to send over a connection that is ready. again tells that the pair had another one, or another ratchet,
@@ -280,6 +281,7 @@ func (s *step) flows(p *peer, c *pairConn, again bool) {
 			s.postOwnFront(p)
 		}
 		s.askAuthor(p)
+		s.askAgain(p)
 	}
 	s.resume(p)
 	s.newRoute()

@@ -139,6 +139,7 @@ type peer struct {
 	invites   bucket               // G_INV of other groups that it sends
 	answers   bucket               // and answers to such
 	early     bucket               // own messages that it says are others
+	looks     bucket               // messages that it names and that were given up before
 	claims    []OpID               // heads that it named and that are not here yet
 	unheard   int                  // G_WANT, G_SYNC and G_NEED to it since something came from it
 	askedAt   time.Time            // the last of these

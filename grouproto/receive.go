@@ -125,7 +125,7 @@ func (s *step) handle(p *peer, f frame) {
 		if _, removed := s.st.Removed(p.key); removed {
 			s.tellGone(p) // what it has written before it could know is judged like any message
 		}
-		s.message(p, p.key, f.Message)
+		s.message(origin{p.key, true}, p.key, f.Message)
 	case *fwdFrame:
 		s.copyCame(p, f)
 	case *noneFrame:
@@ -184,48 +184,55 @@ func (s *step) tellGone(p *peer) {
 	s.postOps(p, s.lackedBy(p), 0, forOperations)
 }
 
-// message takes a message that its author sent over the pair connection.
-func (s *step) message(p *peer, author Key, m *message) {
+// origin is who handed a message over, and whether it is the author, who says that it wrote this.
+type origin struct {
+	via  Key
+	word bool
+}
+
+// message takes a message, or a copy of one.
+func (s *step) message(from origin, author Key, m *message) {
 	if m.Number == ^uint64(0) {
 		s.bad.frames++
 		return
 	}
 	if s.lacksHeads(m) {
-		s.holdMessage(p.key, author, m)
+		s.holdMessage(from, author, m)
 		return
 	}
-	s.judge(p.key, author, m)
+	s.judge(from, author, m)
 }
 
 // judge decides about a message whose heads are known, or have been waited for long enough.
-func (s *step) judge(via, author Key, m *message) {
+func (s *step) judge(from origin, author Key, m *message) {
+	via := from.via
 	if !s.maySpeak(author, m) {
-		s.refuse(via, author, m)
+		s.refuse(from, author, m)
 		return
 	}
 	id := MessageID{author, m.Number, m.hash(s.id, author)}
 	c := s.chain(author)
 	if !c.missing(m.Number) {
 		if held, ok := s.loadMessage(author, m.Number); ok {
-			s.again(via, held, id, m)
+			s.again(from, held, id, m)
 			return
 		}
 		// Settled: what was held once is a repeat, and only the author itself knows better than the rest.
-		if why, _ := c.absentAt(m.Number); why == 0 || via != author {
+		if why, _ := c.absentAt(m.Number); why == 0 || !from.word {
 			return
 		}
 		c.appear(m.Number)
 		c.forgetBeyond(m.Number + 1)
 	}
 	fixed, isFixed := c.fixedHash(m.Number)
-	if isFixed && fixed != id.Hash && via != author {
+	if isFixed && fixed != id.Hash && !from.word {
 		s.warn(WarnDisputed, via)
 		return
 	}
 	if isFixed && fixed != id.Hash {
 		s.warn(WarnEquivocation, author)
 	}
-	k := &kept{id: id, message: m, received: s.env.Now, via: via, vouched: via != author && !isFixed, depth: s.depth(m)}
+	k := &kept{id: id, message: m, received: s.env.Now, via: via, vouched: !from.word && !isFixed, depth: s.depth(m)}
 	if prev, ok := s.loadMessage(author, m.Number-1); ok && m.Number > 0 {
 		k.depth = max(k.depth, prev.depth+1)
 	}
@@ -251,7 +258,7 @@ func (s *step) judge(via, author Key, m *message) {
 
 // refuse drops a message whose author may not speak. If some of its heads are still unknown that may be wrong: it stays
 // missing, is asked for again and judged when more is known.
-func (s *step) refuse(via, author Key, m *message) {
+func (s *step) refuse(from origin, author Key, m *message) {
 	if !s.everMember(author) {
 		return
 	}
@@ -259,16 +266,16 @@ func (s *step) refuse(via, author Key, m *message) {
 	c := s.chain(author)
 	switch {
 	case gone:
-		s.votedNone(author, via, vote{noneNotForYou, m.Number})
+		s.votedNone(author, from.via, vote{noneNotForYou, m.Number})
 	case s.lacksHeads(m):
 		c.know(m.Number)
 		s.gapSeen(author)
-	case via == author:
+	case from.word:
 		c.know(m.Number)
 		c.giveUp(Range{m.Number, m.Number}, noneNotForYou)
 		s.progress(author)
 	default:
-		s.votedNone(author, via, vote{noneNotForYou, m.Number})
+		s.votedNone(author, from.via, vote{noneNotForYou, m.Number})
 	}
 }
 
@@ -339,6 +346,10 @@ func (s *step) fix(author Key, number uint64, hash [32]byte) {
 		switch {
 		case !ok:
 			c.know(number)
+			if why, _ := c.absentAt(number); why != 0 && why != noneNotForYou && s.looksAgain(author) {
+				c.appear(number) // given up, or not written yet when somebody made it up
+				c.reopen(number)
+			}
 			if c.missing(number) {
 				c.fix(number, hash)
 				s.gapSeen(author)
@@ -374,14 +385,21 @@ func (s *step) fix(author Key, number uint64, hash [32]byte) {
 	}
 }
 
+// looksAgain tells whether a message that was given up is looked for once more because somebody names it.
+func (s *step) looksAgain(named Key) bool {
+	p := s.peers[named]
+	return p != nil && p.looks.take(s.env.Now, 1, looksBurst, looksRate)
+}
+
 // again is another content, or the same, for a number that is held.
-func (s *step) again(via Key, held *kept, id MessageID, m *message) {
+func (s *step) again(from origin, held *kept, id MessageID, m *message) {
+	via := from.via
 	switch {
 	case held.id.Hash == id.Hash:
-		if held.vouched && via == id.Author {
+		if held.vouched && from.word {
 			s.fix(id.Author, id.Number, id.Hash)
 		}
-	case via != id.Author:
+	case !from.word:
 		s.warn(WarnDisputed, via)
 	case held.vouched:
 		// The author's own word replaces what others gave.
@@ -443,14 +461,15 @@ func (s *step) mayExist(id MessageID) bool {
 // heldMessage waits for the operations that it names.
 type heldMessage struct {
 	serial  uint64
-	via     Key
+	from    origin
 	author  Key
 	message *message
 	until   time.Time
 }
 
 // holdMessage keeps a message until its heads are known, at most headsWait. The heads are asked for at once.
-func (s *step) holdMessage(via, author Key, m *message) {
+func (s *step) holdMessage(from origin, author Key, m *message) {
+	via := from.via
 	if p := s.peers[via]; p != nil {
 		for _, id := range s.log.Unknown(m.Heads) {
 			s.wantOp(p, id, s.env.Now)
@@ -468,16 +487,23 @@ func (s *step) holdMessage(via, author Key, m *message) {
 		return
 	}
 	s.main.serial++
-	h := &heldMessage{serial: s.main.serial, via: via, author: author, message: m, until: s.env.Now.Add(headsWait)}
+	h := &heldMessage{serial: s.main.serial, from: from, author: author, message: m, until: s.env.Now.Add(headsWait)}
 	s.waiting = append(s.waiting, h)
-	b := appendTime(append(append([]byte{recordVersion}, via[:]...), author[:]...), h.until)
+	version := byte(recordVersion)
+	if via == author && !from.word {
+		version = heldGiven
+	}
+	b := appendTime(append(append([]byte{version}, via[:]...), author[:]...), h.until)
 	s.env.Tx.Put(numberKey('w', h.serial), m.append(b))
 }
+
+// heldGiven is the version of a record of a message that its author passes on because others gave it.
+const heldGiven = 2
 
 // heldOf is how many messages that a member sent wait.
 func (g *Group) heldOf(k Key) (n int) {
 	for _, h := range g.waiting {
-		if h.via == k {
+		if h.from.via == k {
 			n++
 		}
 	}
@@ -487,10 +513,12 @@ func (g *Group) heldOf(k Key) (n int) {
 func (g *Group) loadHeldMessage(k, v []byte) error {
 	r := wire.NewReader(v)
 	serial, ok := u64of(k)
-	if !ok || r.U8() != recordVersion {
+	version := r.U8()
+	if !ok || version != recordVersion && version != heldGiven {
 		return ErrRecords
 	}
-	h := &heldMessage{serial: serial, via: readKey(r), author: readKey(r), until: readTime(r), message: readMessage(r)}
+	h := &heldMessage{serial: serial, from: origin{via: readKey(r)}, author: readKey(r), until: readTime(r), message: readMessage(r)}
+	h.from.word = h.from.via == h.author && version == recordVersion
 	if r.Done() != nil {
 		return ErrRecords
 	}
@@ -516,7 +544,7 @@ func (s *step) judgeWaiting() {
 		return
 	}
 	for _, h := range ready {
-		s.judge(h.via, h.author, h.message)
+		s.judge(h.from, h.author, h.message)
 	}
 }
 

@@ -40,7 +40,9 @@ const (
 	recoverPeers = 3                // members that are asked, or all if there are fewer
 	recoverWait  = 60 * time.Second // after the first question; then what has come has to do, if anybody answered
 	claimEvery   = 24 * time.Hour   // between two recoveries that rest on nothing but what members say
-	claimAhead   = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock
+	claimAhead   = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock, or of the group's
+	looksBurst   = 16               // numbers that one member names at once and that are looked for once more
+	looksRate    = 1 / 600.0        // and per second
 	mostAnswers  = mostInvites      // answers to invitations that are kept until the end
 )
 
@@ -94,14 +96,14 @@ func (s *step) remakeRatchets() {
 }
 
 // claimed is what a member says about own messages that are not here. Nobody can prove it, so it makes a member recover
-// once a day at most, and what one member says and nobody else does costs no more than a new run: the ratchets stay. It
+// once a day at most, and once where a ratchet has parted and this is the answer to the question whose; and what one member says and nobody else does costs no more than a new run: the ratchets stay. It
 // tells whether the member recovers now.
 func (s *step) claimed(via Key) bool {
 	if s.main.status != StatusMember {
 		return false
 	}
 	if !s.main.recovering() {
-		if s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
+		if s.main.recovery != RecoveryCheck && s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {
 			return false
 		}
 		s.main.claimAt = s.env.Now
@@ -133,12 +135,13 @@ func (s *step) believed() bool {
 }
 
 // plausible tells whether an own number can be one that was written after the backup: in the same run, or in one that
-// began since. The time of the backup is known from the last regular G_SYNC.
+// began since. When the backup was made is not known, but no run began before the group.
 func (s *step) plausible(n uint64) bool {
 	if n < s.main.run+1<<runBits {
 		return true
 	}
-	return n >= runStart(s.main.nextSync.Add(-syncEvery)) && n < runStart(s.env.Now.Add(claimAhead))
+	begun := time.Unix(s.log.At(0).Time, 0).Add(-claimAhead)
+	return n >= runStart(begun) && n < runStart(s.env.Now.Add(claimAhead))
 }
 
 func runStart(t time.Time) uint64 { return uint64(max(t.Unix(), 0)) << runBits }
@@ -173,7 +176,8 @@ func (s *step) ownNamed(via Key, id MessageID) {
 		}
 		return
 	}
-	if why, _ := c.absentAt(n); why == noneNotExisted {
+	if why, _ := c.absentAt(n); why != 0 && s.looksAgain(via) {
+		// Also what nobody had when it was asked for: this one may have got it since.
 		c.appear(n)
 		c.reopen(n)
 	}
@@ -268,11 +272,12 @@ func (s *step) recoverAnswer(p *peer, f *syncFrame) {
 	if s.main.recovery == RecoveryNone || i < 0 || f.Flags&syncAsk != 0 {
 		return
 	}
-	last := len(f.List) > 0 && len(f.List) < syncEntries
+	// A list that has nothing of this member counts only if it is whole, and not what its sender says about its own chain.
+	whole := f.Digest == digest(f.List) || s.st.Len() > syncEntries && len(f.List) > 1 && len(f.List) < syncEntries
 	for _, id := range f.List {
-		last = last || id.Author == s.self
+		whole = whole || id.Author == s.self
 	}
-	if last || len(f.List) == 0 && (f.Digest == digest(nil) || f.Digest == s.digest()) {
+	if len(f.List) > 0 && whole || len(f.List) == 0 && (f.Digest == digest(nil) || f.Digest == s.digest()) {
 		s.main.asked[i].answered = true
 	}
 }

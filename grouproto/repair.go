@@ -13,6 +13,7 @@ type ask struct {
 	last  Key           // who was asked last
 	want  []Range       // what for
 	wait  time.Duration // between rounds
+	only  Key           // who alone is asked, because it was not connected when all others were; zero: everybody
 }
 
 // vote is what somebody said in G_NONE. Nothing is believed before the round is over, unless the author says it.
@@ -23,9 +24,11 @@ type vote struct {
 
 // gapSeen begins the repair of an author's gaps after a short while, in which they may close by themselves.
 func (s *step) gapSeen(author Key) {
-	if s.asks[author] == nil {
-		s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]vote{}, ever: map[Key]bool{}}
+	if a := s.asks[author]; a != nil {
+		a.only = Key{}
+		return
 	}
+	s.asks[author] = &ask{at: s.env.Now.Add(gapWait), asked: map[Key]vote{}, ever: map[Key]bool{}}
 }
 
 // justLoaded is the time of a repair that has to be given one at the next step.
@@ -133,6 +136,13 @@ func (g *Group) askedAuthors() []Key {
 
 // askWhom returns who is asked next about an author: the author itself, then the others; nil at the end of the round.
 func (s *step) askWhom(author Key, a *ask) *peer {
+	if p := s.peers[a.only]; p != nil && !p.ended() && p.ready() != nil {
+		if _, was := a.asked[a.only]; was {
+			return nil
+		}
+		return p
+	}
+	a.only = Key{}
 	if p := s.peers[author]; p != nil && !p.ended() && p.ready() != nil && !p.asleep(s.env.Now) {
 		if _, was := a.asked[author]; !was {
 			return p
@@ -171,13 +181,15 @@ func (s *step) roundOver(author Key, a *ask, c *chain) {
 	}
 	p := s.peers[author]
 	_, askedAuthor := a.asked[author]
-	if none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended()) {
+	if none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended() || a.only != (Key{})) {
 		why := noneNotKept
 		switch {
 		case notForYou && askedAuthor:
 			why = noneNotForYou
 		case notForYou:
 			why = saidNotForYou
+		case !s.allConnected():
+			why = saidNotKept
 		}
 		s.chain(author)
 		for _, r := range a.want {
@@ -205,6 +217,28 @@ func (s *step) askAuthor(p *peer) {
 	}
 }
 
+// askAgain asks a member that is connected now for what all others said they do not keep.
+func (s *step) askAgain(p *peer) {
+	if p.ended() {
+		return
+	}
+	for k, c := range s.chains {
+		if !c.lookAgain(saidNotKept) {
+			continue
+		}
+		s.chain(k)
+		others := s.asks[k] != nil
+		if s.gapSeen(k); !others && k != p.key {
+			s.asks[k].only = p.key
+		}
+	}
+}
+
+// allConnected tells whether there is a connection with all present members.
+func (g *Group) allConnected() bool {
+	return !slices.ContainsFunc(g.order, func(p *peer) bool { return !p.ended() && p.ready() == nil })
+}
+
 func (g *Group) wakeAsks(w *wake) {
 	if g.main.status == StatusMember {
 		for _, a := range g.asks {
@@ -218,13 +252,14 @@ func (g *Group) wakeAsks(w *wake) {
 	}
 }
 
-// copyCame takes a copy (G_FWD): only what is missing and was asked for, or what the author itself repeats.
+// copyCame takes a copy (G_FWD): only what is missing and was asked for, or what the author itself repeats as its word.
 func (s *step) copyCame(p *peer, f *fwdFrame) {
 	c, a, n := s.chains[f.Author], s.asks[f.Author], f.Message.Number
 	if c == nil {
 		return
 	}
-	if f.Author != p.key {
+	word := f.Author == p.key && !f.Given
+	if !word {
 		if a == nil || n >= c.top || !c.missing(n) {
 			return
 		}
@@ -232,17 +267,18 @@ func (s *step) copyCame(p *peer, f *fwdFrame) {
 			return
 		}
 	}
-	s.message(p, f.Author, f.Message)
+	s.message(origin{p.key, word}, f.Author, f.Message)
 }
 
-// noneCame takes G_NONE. The author knows; what others say counts at the end of the round.
+// noneCame takes G_NONE. The author knows whether there is something and for whom; what others say, and that the author
+// does not keep it any more, counts at the end of the round.
 func (s *step) noneCame(p *peer, f *noneFrame) {
 	for _, e := range f.Ranges {
 		c := s.chains[e.Author]
 		if c == nil {
 			continue
 		}
-		if e.Author == p.key {
+		if e.Author == p.key && e.Why != noneNotKept {
 			s.chain(e.Author)
 			if e.Why == noneNotExisted && e.Range.To == ^uint64(0) {
 				c.forgetBeyond(e.Range.From)
@@ -302,7 +338,7 @@ func (s *step) give(p *peer, e wantEntry, none *noneFrame) bool {
 				s.warnLimit(p, LimitCopies)
 				return false
 			}
-			s.post(p, &fwdFrame{e.Author, k.message}, forCopies, s.env.Now)
+			s.post(p, &fwdFrame{e.Author, k.message, e.Author == s.self && k.vouched}, forCopies, s.env.Now)
 		case held:
 			none.add(e.Author, Range{n, n}, noneNotForYou)
 		case e.Author == s.self && s.ownWanted(n):

@@ -67,12 +67,12 @@ func (h *hostile) goBack() {
 	}
 	lost := &wentBack{from: h.copy.next, said: map[MessageID]bool{}}
 	for _, number := range n.numbers(0) {
-		if k, ok := loadKept(n.tx, 'm', n.g.self, number); ok && number >= lost.from {
+		if k, ok := loadKept(n.tx, 'm', n.g.self, number); ok && number >= lost.from && !k.vouched {
 			lost.said[k.id] = true
 		}
 	}
 	h.lostBy[n] = lost
-	h.count["GoneBack"]++
+	h.faults.hit("store gone back", true)
 	n.stopped, n.held = true, nil
 	n.tx, n.got, n.texts = h.copy.tx, h.copy.got, h.copy.texts
 	var refused []string
@@ -151,12 +151,21 @@ func (h *hostile) wrote(a *node, id MessageID) bool {
 		return true
 	}
 	k, ok := loadKept(a.tx, 'm', a.g.self, id.Number)
-	return ok && k.id.Hash == id.Hash
+	return ok && k.id.Hash == id.Hash && !k.vouched
 }
 
-// twice tells whether a number of a node may be that of two messages: one that it has lost, and one that it wrote before it
+// twice tells whether a number of a node is that of two messages: one that it has lost, and one that it wrote before it
 // knew.
 func (h *hostile) twice(a *node, number uint64) bool {
 	lost := h.lostBy[a]
-	return lost != nil && number >= lost.from && (a.g.main.run == 0 || number < a.g.main.run)
+	if lost == nil {
+		return false
+	}
+	k, ok := loadKept(a.tx, 'm', a.g.self, number)
+	for id := range lost.said {
+		if id.Number == number && ok && !k.vouched && k.id != id {
+			return true
+		}
+	}
+	return false
 }

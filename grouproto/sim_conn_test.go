@@ -118,7 +118,7 @@ func (n *node) sendOver(e SendConn) {
 		}
 		if s.quota > 0 && to.inbox >= s.quota {
 			if !to.full {
-				to.full = true
+				to.full = s.faults.hit("queue full", true)
 				n.step(Quota{c.name})
 			}
 			return false

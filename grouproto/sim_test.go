@@ -269,7 +269,7 @@ func (n *node) step(in Input) {
 	if n.hears != nil {
 		n.hears(in)
 	}
-	if s.abort > 0 && s.rng.Float64() < s.abort {
+	if s.abort > 0 && s.faults.hit("transaction failed", s.rng.Float64() < s.abort) {
 		n.g.Step(n.env(n.tx.Clone()), in) // never committed, nothing of it was seen
 		n.load()
 	}
@@ -280,7 +280,7 @@ func (n *node) step(in Input) {
 	if s.stepped != nil {
 		s.stepped(n)
 	}
-	if s.reload > 0 && s.rng.Float64() < s.reload {
+	if s.reload > 0 && s.faults.hit("killed between steps", s.rng.Float64() < s.reload) {
 		n.load()
 	}
 	n.plan()

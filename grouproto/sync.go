@@ -1,6 +1,9 @@
 package grouproto
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // oddDigest is a digest of a peer that differs from the own one.
 type oddDigest struct {
@@ -18,18 +21,58 @@ func (s *step) newSync(flags uint8) *syncFrame {
 	return &syncFrame{Heads: s.log.AllHeads(), Digest: s.digest(), Flags: flags}
 }
 
-// postFront sends the whole list, in as many frames as it takes.
+// postFront sends the whole list, in as many frames as it takes. It ends with the newest message of who gets it: whoever
+// has lost its own ones hears of them also where something before is missing.
 func (s *step) postFront(p *peer, flags uint8) {
 	front := s.presentFront()
+	if n, ok := s.newestOf(p.key); ok && !slices.Contains(front, n) {
+		front = append(front, n)
+	}
 	for first := true; first || len(front) > 0; first = false {
 		f := s.newSync(0)
 		n := min(len(front), syncEntries)
 		f.List, front = front[:n], front[n:]
+		f.Flags = s.givenFlag(f.List)
 		if len(front) == 0 {
-			f.Flags = flags
+			f.Flags |= flags
 		}
 		s.post(p, f, forSync, s.env.Now)
 	}
+}
+
+// newestOf returns the newest message of an author that is held.
+func (s *step) newestOf(author Key) (id MessageID, ok bool) {
+	c := s.chains[author]
+	if c == nil {
+		return id, false
+	}
+	n, ok := c.newest()
+	if !ok {
+		return id, false
+	}
+	held, ok := s.loadMessage(author, n)
+	if !ok {
+		return id, false
+	}
+	return held.id, true
+}
+
+// givenFlag is the flag of a list whose entry about the own messages is not the own word: after the store was lost others
+// have given them, and nobody can tell whether they are right.
+func (s *step) givenFlag(list []MessageID) uint8 {
+	i := slices.IndexFunc(list, func(id MessageID) bool { return id.Author == s.self })
+	if i < 0 || s.ownWord(list[i]) {
+		return 0
+	}
+	return syncGiven
+}
+
+// ownWord tells whether an own message is what this member wrote, and not what others have given it.
+func (s *step) ownWord(id MessageID) bool {
+	if held, ok := s.loadMessage(s.self, id.Number); ok {
+		return held.id == id && !held.vouched
+	}
+	return id.Number+1 == s.main.next && id.Hash == s.main.prev
 }
 
 // askForList sends the whole list and asks for the other one.
@@ -45,6 +88,7 @@ func (s *step) postOwnFront(p *peer) {
 		f.List = []MessageID{{s.self, s.main.next - 1, s.main.prev}}
 	} else {
 		f.List = s.front(func(k Key) bool { return k == s.self })
+		f.Flags = s.givenFlag(f.List)
 	}
 	s.post(p, f, forSync, s.env.Now)
 }
@@ -77,8 +121,8 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 	s.postOps(p, s.lackedBy(p), 0, forOperations)
 	var word []MessageID
 	for _, id := range f.List {
-		s.named(p, id)
-		if held, ok := s.loadMessage(s.self, id.Number); ok && id.Author == s.self && held.id.Hash != id.Hash {
+		s.named(p, id, f.Flags&syncGiven != 0)
+		if held, ok := s.loadMessage(s.self, id.Number); ok && id.Author == s.self && held.id.Hash != id.Hash && !held.vouched {
 			word = append(word, held.id) // somebody gave it a false copy
 		}
 	}
@@ -100,8 +144,8 @@ func (s *step) syncCame(p *peer, f *syncFrame) {
 	}
 }
 
-// named takes an entry of a peer's list.
-func (s *step) named(p *peer, id MessageID) {
+// named takes an entry of a peer's list; given: what it says of itself is not its word.
+func (s *step) named(p *peer, id MessageID, given bool) {
 	if id.Author == s.self {
 		s.ownNamed(p.key, id)
 		return
@@ -109,7 +153,7 @@ func (s *step) named(p *peer, id MessageID) {
 	if !s.mayExist(id) {
 		return
 	}
-	if id.Author == p.key {
+	if id.Author == p.key && !given {
 		s.fix(id.Author, id.Number, id.Hash)
 		return
 	}

@@ -17,14 +17,32 @@ func (v *villain) move() {
 	to := pick(v.rng, honest)
 	moves := []func(to *node){
 		v.equivocate, v.forge, v.backdate, v.replay, v.lie, v.say2, v.sayTwo, v.copies, v.deny, v.receipt, v.name, v.offer,
-		v.flood, v.sweep, v.addGhost, v.newCard, v.needs, v.malform, v.raiseRole,
+		v.flood, v.sweep, v.addGhost, v.newCard, v.needs, v.malform, v.raiseRole, func(*node) { v.steal() },
 	}
-	if k := v.rng.IntN(len(moves) + 1); k < len(moves) {
-		moves[k](to)
-	} else {
-		v.steal()
+	k := v.rng.IntN(len(moves))
+	said, stolen := v.refs, v.traps
+	if moves[k](to); v.refs > said || v.traps > stolen || villainMoves[k] == "changes its card" {
+		v.did(villainMoves[k])
 	}
 }
+
+// villainMoves are the names of the moves, in their order.
+var villainMoves = []string{
+	"equivocates", "forges operations", "backdates operations", "replays", "lies in G_SYNC", "says two things to two", "says two things to one",
+	"gives copies", "denies messages", "lies in receipts", "names strangers", "makes offers of others", "floods", "sweeps", "adds ghosts",
+	"changes its card", "asks in others' names", "sends what is malformed", "raises its role", "steals a request",
+}
+
+// villainKinds are all that villains do, as counted; what they change in what passes through them comes to the moves.
+var villainKinds = func() (out []string) {
+	for _, name := range append(slices.Clone(villainMoves), "withholds a body", "withholds a kind of frame", "swaps a request that it passes on",
+		"swaps its own request", "gives a false copy that was asked for", "denies what it was asked for", "changes a message", "says a wrong hello") {
+		out = append(out, "villain "+name)
+	}
+	return out
+}()
+
+func (v *villain) did(what string) { v.h.count["villain "+what]++ }
 
 // equivocate writes two operations side by side and tells some of one and some of the other.
 func (v *villain) equivocate(to *node) {
@@ -116,7 +134,7 @@ func (v *villain) copies(to *node) {
 	m := v.newMessage()
 	m.Number = v.number()
 	v.h.forged = true
-	v.say(to, &fwdFrame{v.somebody(), m}, &fwdFrame{v.somebody(), v.newMessage()})
+	v.say(to, &fwdFrame{Author: v.somebody(), Message: m}, &fwdFrame{Author: v.somebody(), Message: v.newMessage()})
 }
 
 // deny says of all messages that they never existed.
@@ -139,7 +157,7 @@ func (v *villain) name(to *node) {
 		&wantFrame{Ops: []OpID{v.random32()}, Messages: []wantEntry{{k, Range{0, 9}}}},
 		&noneFrame{[]noneEntry{{k, Range{0, 9}, 1}}}, &syncFrame{Heads: v.heads(), List: []MessageID{{k, 4, v.random32()}}},
 		&msgFrame{&message{Number: v.n.g.main.next, Heads: v.heads(), Parents: []MessageID{{k, 3, v.random32()}}}},
-		&fwdFrame{k, v.newMessage()})
+		&fwdFrame{Author: k, Message: v.newMessage()})
 }
 
 // offer hands over offers of strangers, of others and of ghosts.

@@ -155,6 +155,7 @@ func (v *villain) filter(e Effect) []Effect {
 // changed returns what is sent instead of a body; nil: nothing.
 func (v *villain) changed(body []byte) []byte {
 	if v.chance(v.silent) {
+		v.did("withholds a body")
 		return nil
 	}
 	frames, err := splitBody(body)
@@ -169,6 +170,7 @@ func (v *villain) changed(body []byte) []byte {
 			continue
 		}
 		if v.mute[d.tag] {
+			v.did("withholds a kind of frame")
 			continue
 		}
 		if v.chance(v.lies) {
@@ -196,10 +198,12 @@ func (v *villain) change(f frame) {
 		}
 		f.Flags = uint8(v.rng.IntN(2))
 	case *invMemFrame:
+		v.did("swaps its own request")
 		for i := range f.Offers {
 			v.changeOffer(&f.Offers[i])
 		}
 	case *memInvFrame:
+		v.did("swaps a request that it passes on")
 		v.changeOffer(&f.Offer)
 		if v.chance(0.3) {
 			f.Ops = nil
@@ -212,13 +216,16 @@ func (v *villain) change(f frame) {
 	case *conFrame:
 		f.Pairs = append(f.Pairs, conEntry{v.somebody(), uint8(v.rng.IntN(3)), uint8(v.rng.IntN(20))})
 	case *msgFrame:
+		v.did("changes a message")
 		v.changeMessage(f.Message)
 	case *fwdFrame:
+		v.did("gives a false copy that was asked for")
 		v.changeMessage(f.Message)
 		if v.chance(0.2) {
 			f.Author = v.somebody()
 		}
 	case *noneFrame:
+		v.did("denies what it was asked for")
 		for i := range f.Ranges {
 			f.Ranges[i].Why = uint8(1 + v.rng.IntN(3))
 			if v.chance(0.3) {
@@ -301,6 +308,7 @@ func (v *villain) trap() string {
 }
 
 func (v *villain) badHello(good []byte) []byte {
+	v.did("says a wrong hello")
 	switch v.rng.IntN(4) {
 	case 0:
 		return nil

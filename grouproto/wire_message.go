@@ -76,18 +76,34 @@ func (f *msgFrame) appendFields(dst []byte) []byte { return f.Message.append(dst
 
 func readMsg(r *wire.Reader) frame { return &msgFrame{Message: readMessage(r)} }
 
+// fwdFrame is a copy. A member that lost its own messages with its store passes on those that others have given it as
+// such: they are not its word.
 type fwdFrame struct {
 	Author  Key
 	Message *message
+	Given   bool
 }
+
+const fwdGiven = 1 // flag of G_FWD: others gave this message to its author, who sends it
 
 func (*fwdFrame) tag() Tag { return TagFwd }
 
 func (f *fwdFrame) appendFields(dst []byte) []byte {
-	return f.Message.append(append(dst, f.Author[:]...))
+	dst = f.Message.append(append(dst, f.Author[:]...))
+	if f.Given {
+		dst = append(dst, fwdGiven)
+	}
+	return dst
 }
 
-func readFwd(r *wire.Reader) frame { return &fwdFrame{Author: readKey(r), Message: readMessage(r)} }
+func readFwd(r *wire.Reader) frame {
+	f := &fwdFrame{Author: readKey(r), Message: readMessage(r)}
+	if flags, ok := r.Peek(); ok && flags == fwdGiven {
+		f.Given = true
+		r.U8()
+	}
+	return f
+}
 
 // Reasons of G_NONE.
 const (
@@ -152,6 +168,7 @@ func readRcvd(r *wire.Reader) frame {
 
 const (
 	syncAsk     = 1   // flag of G_SYNC: send me your list
+	syncGiven   = 2   // flag of G_SYNC: what the list says of the sender's own messages it has from others
 	syncEntries = 180 // entries of one G_SYNC
 )
 

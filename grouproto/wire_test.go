@@ -72,7 +72,7 @@ func (f *fixed) samples() []frame {
 		&needFrame{f.b, f.a, 1},
 		&conFrame{[]conEntry{{f.a, conConnected, 0}, {f.b, conWaiting, byte(ReasonNoAnswer)}}},
 		&msgFrame{m},
-		&fwdFrame{f.a, m},
+		&fwdFrame{Author: f.a, Message: m},
 		&noneFrame{[]noneEntry{{f.a, Range{1, 5}, noneNotForYou}, {f.b, Range{9, 9}, noneNotExisted}}},
 		&rcvdFrame{[]OpID{id}, 8, []Range{{2, 3}, {6, 6}}},
 		&syncFrame{[]OpID{id}, [32]byte(counted(0x90, 32)), syncAsk, []MessageID{{f.a, 7, m.hash(f.group, f.a)}}},
@@ -113,6 +113,7 @@ func TestFrameVectors(t *testing.T) {
 		"message hash": hexOf(f.samples()[8].(*msgFrame).Message.hash(f.group, f.a)),
 		"digest":       hexOf(digest([]MessageID{{f.a, 1, [32]byte(counted(1, 32))}, {f.b, 2, [32]byte(counted(2, 32))}})),
 		"empty digest": hexOf(digest(nil)),
+		"G_FWD given":  hex.EncodeToString(encodeFrame(&fwdFrame{f.a, f.samples()[8].(*msgFrame).Message, true})),
 		"contact body": hex.EncodeToString(ContactBody([]byte{0, 1, 3})),
 	}
 	for _, s := range f.samples() {
@@ -162,7 +163,7 @@ func TestFramesAreReadAsTheyWereWritten(t *testing.T) {
 		if _, ok := d.frame.(*directFrame); ok {
 			continue
 		}
-		if d, err := decodeFrame(append(bytes.Clone(b), 1, 2, 3)); err != nil || d.extra != 3 {
+		if d, err := decodeFrame(append(bytes.Clone(b), 7, 2, 3)); err != nil || d.extra != 3 {
 			t.Errorf("%v: bytes behind the fields: %v, %d", s.tag(), err, d.extra)
 		}
 		for n := 3; n < len(b); n++ {
@@ -192,6 +193,21 @@ func TestDocumentShowsTheTable(t *testing.T) {
 		if !bytes.Contains(doc, []byte(line)) {
 			t.Errorf("docs/groups.md does not have this row:%s", line)
 		}
+	}
+}
+
+// A copy that its author was given itself ends with one byte more; another one there is no field.
+func TestGivenCopy(t *testing.T) {
+	f := fixedMaterial(t)
+	m := f.samples()[8].(*msgFrame).Message
+	given := encodeFrame(&fwdFrame{Key{1}, m, true})
+	d, err := decodeFrame(given)
+	if err != nil || d.extra != 0 || !d.frame.(*fwdFrame).Given || !bytes.Equal(encodeFrame(d.frame), given) {
+		t.Errorf("%+v, %v", d, err)
+	}
+	d, err = decodeFrame(append(encodeFrame(&fwdFrame{Author: Key{1}, Message: m}), 0, 1))
+	if err != nil || d.extra != 2 || d.frame.(*fwdFrame).Given {
+		t.Errorf("%+v, %v", d, err)
 	}
 }
 

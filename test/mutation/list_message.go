@@ -4,7 +4,7 @@ package main
 var messageMutations = []mutation{
 	{
 		"delivery before the named operations are here", "grouproto/receive.go", "./grouproto", "",
-		"\tif s.lacksHeads(m) {\n\t\ts.holdMessage(p.key, author, m)\n\t\treturn\n\t}\n",
+		"\tif s.lacksHeads(m) {\n\t\ts.holdMessage(from, author, m)\n\t\treturn\n\t}\n",
 		"",
 	},
 	{
@@ -109,17 +109,17 @@ var messageMutations = []mutation{
 	},
 	{
 		"message: what others say is an equivocation", "grouproto/receive.go", "./grouproto", "",
-		"\tcase via != id.Author:\n\t\ts.warn(WarnDisputed, via)\n",
-		"\tcase via != id.Author:\n\t\ts.warn(WarnEquivocation, id.Author)\n",
+		"\tcase !from.word:\n\t\ts.warn(WarnDisputed, via)\n",
+		"\tcase !from.word:\n\t\ts.warn(WarnEquivocation, id.Author)\n",
 	},
 	{
 		"copy: counts as the author's word", "grouproto/receive.go", "./grouproto", "",
-		"vouched: via != author && !isFixed,",
+		"vouched: !from.word && !isFixed,",
 		"vouched: false,",
 	},
 	{
 		"copy: another than the author's word is taken", "grouproto/receive.go", "./grouproto", "",
-		"\tif isFixed && fixed != id.Hash && via != author {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
+		"\tif isFixed && fixed != id.Hash && !from.word {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
 		"",
 	},
 	{

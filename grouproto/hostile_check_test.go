@@ -289,12 +289,15 @@ func (h *hostile) stranded(n *node, with []*node) string {
 		return "nobody takes it for a member: its add has no effect"
 	}
 	for _, p := range n.g.present() {
-		if at := h.nodeOf(p.key); at != nil && at.filter == nil && !slices.Contains(with, at) && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil {
+		if at := h.nodeOf(p.key); at != nil && at.filter == nil && !slices.Contains(with, at) && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil && at.g.publishedBy(p.key) != nil {
 			return ""
 		}
 	}
 	if h.forgotAll(n) {
 		return "its store is older than its connections"
+	}
+	if h.forgottenBy(n, with) {
+		return "the stores of all that it was connected with are older than that"
 	}
 	if !slices.ContainsFunc(h.metWell(n), func(o *node) bool { return !slices.Contains(with, o) }) {
 		return "everybody else who was ever connected with it misbehaves or is gone"

@@ -35,6 +35,9 @@ func (s *step) body(p *peer, c *pairConn, body []byte) {
 		s.bad.frames++
 		return
 	}
+	if p.unheard >= mostUnheard && s.main.status == StatusMember {
+		s.askAgain(p)
+	}
 	p.unheard = 0
 	if s.env.Now.Sub(p.lastHeard) >= time.Minute {
 		p.lastHeard = s.env.Now

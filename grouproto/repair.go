@@ -173,22 +173,23 @@ func firstOf(ranges []Range, n uint64, entries int) (out []Range) {
 // roundOver is when everybody connected was asked. What nobody keeps is given up, unless the author may come back with
 // it; what all say is not for us is believed. The rest is asked for again later.
 func (s *step) roundOver(author Key, a *ask, c *chain) {
-	none, notForYou, upTo := len(a.asked) > 0, len(a.asked) > 0, ^uint64(0)
-	for _, v := range a.asked {
-		none = none && v.why != 0
+	answered, none, notForYou, upTo := false, true, len(a.asked) > 0, ^uint64(0)
+	for k, v := range a.asked {
+		answered = answered || v.why != 0
+		none = none && (v.why != 0 || k != author && s.silent(k))
 		notForYou = notForYou && v.why == noneNotForYou
 		upTo = min(upTo, v.upTo)
 	}
 	p := s.peers[author]
-	_, askedAuthor := a.asked[author]
-	if none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended() || a.only != (Key{})) {
+	askedAuthor := a.asked[author].why != 0
+	if answered && none && len(a.want) > 0 && (notForYou || askedAuthor || p == nil || p.ended() || a.only != (Key{})) {
 		why := noneNotKept
 		switch {
 		case notForYou && askedAuthor:
 			why = noneNotForYou
 		case notForYou:
 			why = saidNotForYou
-		case !s.allConnected():
+		case !s.allHeard():
 			why = saidNotKept
 		}
 		s.chain(author)
@@ -217,7 +218,7 @@ func (s *step) askAuthor(p *peer) {
 	}
 }
 
-// askAgain asks a member that is connected now for what all others said they do not keep.
+// askAgain asks a member that is connected now, or heard of again, for what all others said they do not keep.
 func (s *step) askAgain(p *peer) {
 	if p.ended() {
 		return
@@ -234,9 +235,15 @@ func (s *step) askAgain(p *peer) {
 	}
 }
 
-// allConnected tells whether there is a connection with all present members.
-func (g *Group) allConnected() bool {
-	return !slices.ContainsFunc(g.order, func(p *peer) bool { return !p.ended() && p.ready() == nil })
+// silent tells whether a member has left many questions without a sign of life.
+func (g *Group) silent(k Key) bool {
+	p := g.peers[k]
+	return p != nil && p.unheard >= mostUnheard
+}
+
+// allHeard tells whether all present members are connected and answer.
+func (g *Group) allHeard() bool {
+	return !slices.ContainsFunc(g.order, func(p *peer) bool { return !p.ended() && (p.ready() == nil || g.silent(p.key)) })
 }
 
 func (g *Group) wakeAsks(w *wake) {

@@ -145,6 +145,24 @@ func (h *hostile) forgotAll(n *node) bool {
 	return h.lostBy[n] != nil
 }
 
+// forgottenBy tells whether everybody else that a node was connected with has gone back to before that.
+func (h *hostile) forgottenBy(n *node, with []*node) (all bool) {
+	for _, o := range h.metWell(n) {
+		if slices.Contains(with, o) {
+			continue
+		}
+		p := n.g.peers[o.g.self]
+		if h.lostBy[o] == nil || p == nil || p.ready() == nil {
+			return false
+		}
+		if c := h.conns[p.ready().name].peer; c == nil || !c.forgotten && !c.deleted {
+			return false
+		}
+		all = true
+	}
+	return all
+}
+
 // wrote tells whether a node has written a message, also if it has lost it since.
 func (h *hostile) wrote(a *node, id MessageID) bool {
 	if lost := h.lostBy[a]; lost != nil && lost.said[id] {

@@ -159,8 +159,8 @@ var messageMutations = []mutation{
 	},
 	{
 		"gap: given up when one has nothing", "grouproto/repair.go", "./grouproto", "",
-		"\t\tnone = none && v.why != 0\n",
-		"\t\tnone = none || v.why != 0\n",
+		"\t\tnone = none && (v.why != 0 || k != author && s.silent(k))\n",
+		"\t\t_ = k\n",
 	},
 	{
 		"gap: what others say is not for us is final", "grouproto/repair.go", "./grouproto", "",

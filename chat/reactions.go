@@ -104,7 +104,7 @@ var reactions = byEvent(
 	on((*App).memberRemoved),
 	on((*App).removed),
 	on(func(a *App, b *store.Batch, e agent.Event, _ *agent.GroupEmpty) ([]Update, error) {
-		return a.notice(b, e, "nobody else is here any more")
+		return a.remark(b, e, "nobody else is here")
 	}),
 	on(func(a *App, b *store.Batch, e agent.Event, data *agent.GroupDeleted) ([]Update, error) {
 		return a.ended(b, e, a.member(b, e, data.By)+" closed the group")

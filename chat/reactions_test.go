@@ -162,11 +162,11 @@ func TestWhatAGroupTellsIsInWords(t *testing.T) {
 		"you were not let in": &agent.GroupChanged{Change: agent.ChangeAskRefused},
 		"asking came to nothing: the relay cannot be reached":        &agent.GroupChanged{Change: agent.ChangeAskFailed, Reason: "host"},
 		"ben removed you; that can be contested, as you stand above": &agent.Removed{By: "b", Contestable: true},
-		"ben removed you":                                                      &agent.Removed{By: "b"},
-		"no direct connection with ben: refused":                               &agent.DirectEnded{Member: "b", Reason: "refused"},
-		"ben: now observer":                                                    &agent.GroupChanged{Change: agent.ChangeRole, Member: "b", Role: "observer"},
-		"nobody else is here any more":                                         &agent.GroupEmpty{},
-		"introduced to everybody, 2 not connected yet":                         &agent.Introduced{Waiting: 2},
+		"ben removed you":                              &agent.Removed{By: "b"},
+		"no direct connection with ben: refused":       &agent.DirectEnded{Member: "b", Reason: "refused"},
+		"ben: now observer":                            &agent.GroupChanged{Change: agent.ChangeRole, Member: "b", Role: "observer"},
+		"nobody else is here":                          &agent.GroupEmpty{},
+		"introduced to everybody, 2 not connected yet": &agent.Introduced{Waiting: 2},
 		"the agent goes on trying: the relay does not know the queue any more": &agent.Failed{Code: "SMP AUTH", Fault: "agent"},
 	} {
 		updates, history, _ := told(t, ben, event)

@@ -305,7 +305,7 @@ func reasonOf(err error) grouproto.Reason {
 		return grouproto.ReasonQuota
 	case conn.CodeNotAvailable, conn.CodeNotAccepted:
 		return grouproto.ReasonNotAvailable
-	case codeHost:
+	case codeHost, codeStore:
 		return grouproto.ReasonHost
 	case codeNetwork, codeTimeout:
 		return grouproto.ReasonTemporary

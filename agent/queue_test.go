@@ -219,6 +219,7 @@ func TestReasons(t *testing.T) {
 		&conn.Error{Code: conn.CodeNotAvailable}: grouproto.ReasonNotAvailable,
 		&conn.Error{Code: conn.CodeNotAccepted}:  grouproto.ReasonNotAvailable,
 		&conn.Error{Code: codeHost}:              grouproto.ReasonHost,
+		&conn.Error{Code: codeStore}:             grouproto.ReasonHost,
 		&conn.Error{Code: codeNetwork}:           grouproto.ReasonTemporary,
 		&conn.Error{Code: codeTimeout}:           grouproto.ReasonTemporary,
 		&conn.Error{Code: conn.CodeLarge}:        grouproto.ReasonRefused,

@@ -35,6 +35,10 @@ const (
 	codeHost    conn.Code = "BROKER HOST"
 )
 
+// codeStore is the failure of a relay that cannot store anything, whatever it says about it: its operator has to do
+// something, and until then it is waited for.
+const codeStore conn.Code = "SMP STORE"
+
 // execute runs an operation that is no delivery and returns its result for the connection. password is for new queues.
 func execute(ctx context.Context, r relay, server queue.Server, op conn.Operation) conn.Input {
 	var err error
@@ -113,6 +117,8 @@ func classify(err error) (conn.Class, conn.Code) {
 		return conn.Quota, conn.CodeQuota
 	case errors.Is(err, queue.ErrLargeMsg):
 		return conn.Large, "SMP LARGE_MSG"
+	case errors.As(err, &answered) && answered.IsStore():
+		return fromClient(client.Classify(err)), codeStore
 	case errors.As(err, &answered):
 		return fromClient(client.Classify(err)), "SMP " + conn.Code(answered)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, client.ErrTimeout):

@@ -128,6 +128,7 @@ func TestClassify(t *testing.T) {
 		{queue.ErrQuota, conn.Quota, conn.CodeQuota},
 		{queue.ErrLargeMsg, conn.Large, "SMP LARGE_MSG"},
 		{queue.ErrInternal, conn.Permanent, "SMP INTERNAL"},
+		{queue.StoreError("full"), conn.Host, codeStore},
 		{queue.ErrProxyNoSession, conn.Temporary, "SMP PROXY NO_SESSION"},
 		{fmt.Errorf("send: %w", queue.ErrAuth), conn.Auth, conn.CodeAuth},
 		{client.ErrTimeout, conn.Temporary, codeTimeout},

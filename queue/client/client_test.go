@@ -592,7 +592,7 @@ func TestClassify(t *testing.T) {
 		{queue.ErrAuth, Permanent},
 		{fmt.Errorf("SEND: %w", queue.ErrQuota), Permanent},
 		{queue.ErrInternal, Permanent},
-		{queue.StoreError("full"), Permanent},
+		{queue.StoreError("full"), Host},
 		{queue.ErrProxyNoSession, Temporary},
 		{queue.ErrProxyBasicAuth, Permanent},
 		{queue.ProxyProtocol(queue.ErrAuth), Permanent},

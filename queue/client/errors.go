@@ -44,7 +44,8 @@ const (
 	// Temporary: network, time limit, proxy session; repeat after a while.
 	Temporary
 	// Host: the relay cannot be reached from here as things are: no usable host, no common version, no common
-	// cryptography. Repeat rarely; a change of configuration or of the relay may help.
+	// cryptography; or it cannot store anything, as when its disk is full. Repeat rarely; a change of configuration or of
+	// the relay may help.
 	Host
 )
 
@@ -75,8 +76,11 @@ func Classify(err error) Class {
 }
 
 func classifyAnswer(e queue.Error) Class {
-	if e == queue.ErrProxyNoSession {
+	switch {
+	case e == queue.ErrProxyNoSession:
 		return Temporary
+	case e.IsStore():
+		return Host
 	}
 	broker, ok := e.ProxyBroker()
 	switch {

@@ -95,7 +95,7 @@ func Create(env Env, o CreateOptions) (*Group, []Effect, error) {
 	genesis := &oplog.Genesis{Random: random32(env), Policy: o.Policy, Settings: o.Settings}
 	op, err := oplog.Sign(oplog.Body{Author: g.self, Time: hour(env.Now), Action: genesis}, g.key)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, opError(err)
 	}
 	if g.log, err = oplog.New(env.Tx, logPrefix, op); err != nil {
 		return nil, nil, err

@@ -257,6 +257,10 @@ func TestTooLargeThingsAreRefused(t *testing.T) {
 	if _, _, err := Create(env, CreateOptions{Policy: oplog.Symmetric(), Card: make([]byte, MaxCard)}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
+	long := []oplog.Setting{{Name: "title", Value: make([]byte, 4097)}}
+	if _, _, err := Create(env, CreateOptions{Policy: oplog.Symmetric(), Settings: long}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("group with a title that is too long: %v", err)
+	}
 	if _, _, err := Create(env, CreateOptions{}); err == nil {
 		t.Error("a group without a policy")
 	}

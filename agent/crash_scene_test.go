@@ -358,50 +358,29 @@ func playScene(t *testing.T, name string, kills func(run int) (int, int)) (kille
 	return s.play(kills)
 }
 
-// An agent is killed behind one of its commits while it makes a ratchet again, moves a queue, forks a group, comes back from
-// an old copy of its store, removes, is removed, contests, leaves and comes again, sends to many, gives or takes history, or
-// waits for a full queue.
+// An agent is killed behind its commits while it makes a ratchet again, moves a queue, forks a group, comes back from an old
+// copy of its store, removes, is removed, contests, leaves and comes again, sends to many, gives or takes history, or waits
+// for a full queue. The long campaign kills it once behind each commit, and again and again somewhere between them.
 func TestKilledInAScene(t *testing.T) {
 	for name := range sceneKinds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if os.Getenv("COTERIE_SOAK") == "" {
-				playScene(t, name, onceBehind(3))
+				if killed := playScene(t, name, behind(3, 6, 9)); killed == 0 {
+					t.Error("nothing was killed")
+				}
 				return
 			}
 			n, ended := 1, false
 			for ; !ended && n < mostCommits; n++ {
-				t.Run(fmt.Sprint(n), func(t *testing.T) { ended = playScene(t, name, onceBehind(n)) == 0 })
+				t.Run(fmt.Sprint(n), func(t *testing.T) { ended = playScene(t, name, behind(n)) == 0 })
 			}
 			if n < 5 {
 				t.Errorf("the scene has no %d commits", n)
 			}
 			t.Logf("killed behind commits up to %d", n-2)
-		})
-	}
-}
-
-// onceBehind kills the first run behind a commit.
-func onceBehind(n int) func(run int) (int, int) {
-	return func(run int) (int, int) {
-		if run == 0 {
-			return n, 0
-		}
-		return 0, 0
-	}
-}
-
-// The same, killed again and again, somewhere between commits.
-func TestKilledOverAndOverInAScene(t *testing.T) {
-	rounds := 1
-	if os.Getenv("COTERIE_SOAK") != "" {
-		rounds = 10
-	}
-	for name := range sceneKinds() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for round := range rounds {
-				t.Run(fmt.Sprint(round), func(t *testing.T) {
+			for round := range 10 {
+				t.Run(fmt.Sprint("round", round), func(t *testing.T) {
 					r := rand.New(rand.NewPCG(uint64(round), 11))
 					killed := playScene(t, name, func(run int) (int, int) {
 						switch {
@@ -419,5 +398,15 @@ func TestKilledOverAndOverInAScene(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// behind kills the first runs behind these commits, one each.
+func behind(commits ...int) func(run int) (int, int) {
+	return func(run int) (int, int) {
+		if run < len(commits) {
+			return commits[run], 0
+		}
+		return 0, 0
 	}
 }

@@ -242,6 +242,7 @@ func TestKilledBehindACommit(t *testing.T) {
 	}
 	for _, role := range []string{"joiner", "inviter", "asker", "holder"} {
 		t.Run(role, func(t *testing.T) {
+			t.Parallel()
 			n, ended := 1, false
 			for ; !ended && n < mostCommits; n += step {
 				t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -274,6 +275,7 @@ func TestKilledOverAndOver(t *testing.T) {
 	for round := range rounds {
 		for _, role := range []string{"joiner", "inviter", "asker", "holder"} {
 			t.Run(fmt.Sprint(role, round), func(t *testing.T) {
+				t.Parallel()
 				r := rand.New(rand.NewPCG(uint64(round), 7))
 				killed := newCrashing(t, relay, role, func(run int) (int, int) {
 					if run >= 20 {

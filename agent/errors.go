@@ -49,8 +49,9 @@ var (
 	ErrKeyReused = errors.New("key was used for another call")
 )
 
-// The errors of the store that Open passes on.
+// The errors of the store that are passed on: the first two by Open, the last by every call that writes.
 var (
 	ErrLocked = store.ErrLocked // another process has the store open
 	ErrKey    = store.ErrKey    // wrong passphrase or key
+	ErrFull   = store.ErrFull   // no room on the disk: the call has changed nothing
 )

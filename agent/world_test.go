@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds how long a test waits for something that must happen.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 type storeTx = sealed.Tx
 

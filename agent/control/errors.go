@@ -27,6 +27,7 @@ var codes = []struct {
 	{errProhibited, conn.CodeProhibited},
 	{agent.ErrClosed, "INACTIVE"},
 	{agent.ErrNoRelay, "AGENT NO_RELAY"},
+	{agent.ErrFull, "AGENT DISK_FULL"},
 	{agent.ErrNotYours, "CONN NOT_YOURS"},
 	{agent.ErrReserved, "CMD RESERVED"},
 	{agent.ErrKeyReused, "CMD KEY_REUSED"},

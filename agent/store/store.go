@@ -50,6 +50,8 @@ var (
 	ErrNewer = errors.New("store was written by a newer version")
 	// ErrDamaged reports content that was changed or broken outside the program.
 	ErrDamaged = errors.New("store is damaged")
+	// ErrFull reports that the disk has no room for a transaction, which did not happen.
+	ErrFull = errors.New("the disk with the store is full")
 	// ErrClosed reports the use of a store or transaction after its end.
 	ErrClosed = errors.New("store is closed")
 )
@@ -261,7 +263,7 @@ type dialer struct {
 func (d *dialer) Connect(context.Context) (driver.Conn, error) { return d.driver.Open(d.name) }
 func (d *dialer) Driver() driver.Driver                        { return d.driver }
 
-// describe wraps an error of SQLite; a file that is no database, or is broken, is ErrDamaged.
+// describe wraps an error of SQLite; a file that is no database, or is broken, is ErrDamaged, and a full disk ErrFull.
 func describe(what string, err error) error {
 	if err == nil {
 		return nil
@@ -269,6 +271,9 @@ func describe(what string, err error) error {
 	var e sqlite3.Error
 	if errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB) {
 		return fmt.Errorf("%s: %w: %w", what, ErrDamaged, err)
+	}
+	if e.Code == sqlite3.ErrFull {
+		return fmt.Errorf("%s: %w: %w", what, ErrFull, err)
 	}
 	if errors.Is(err, sql.ErrConnDone) || (err != nil && strings.Contains(err.Error(), "database is closed")) {
 		return fmt.Errorf("%s: %w", what, ErrClosed)

@@ -421,16 +421,16 @@ func TestFullDiskFailsOneTransaction(t *testing.T) {
 	if _, ok := g.Get([]byte("old")); ok || tx.Err() == nil {
 		t.Error("a failed transaction goes on:", tx.Err())
 	}
-	if tx.Commit() == nil {
-		t.Fatal("commit on a full disk")
+	if err := tx.Commit(); !errors.Is(err, ErrFull) {
+		t.Fatal("commit on a full disk:", err)
 	}
 	tx = begin(t, s)
 	g = tx.Records(Owner{Group, "g"})
 	for i := range 50 {
 		g.Put([]byte(fmt.Sprint("new", i)), make([]byte, 10_000))
 	}
-	if tx.Commit() == nil {
-		t.Fatal("commit of many records on a full disk")
+	if err := tx.Commit(); !errors.Is(err, ErrFull) {
+		t.Fatal("commit of many records on a full disk:", err)
 	}
 	limit(1 << 30)
 	tx = begin(t, s)

@@ -212,12 +212,11 @@ func (v view) isClosed() bool { return v.any(v.l.index.closes) }
 func (v view) standsIn(k Key) bool {
 	own := v.grant(k)
 	for _, other := range v.l.index.keys {
-		role, present := v.present(other)
-		if !present || other == k {
+		if _, present := v.present(other); !present || other == k {
 			continue
 		}
-		if role == Owner || v.l.nodes[v.grant(other)].grants.higher(v.l.nodes[own].grants) {
-			return false
+		if v.l.nodes[v.grant(other)].grants.higher(v.l.nodes[own].grants) {
+			return false // an owner is among these
 		}
 	}
 	return v.l.nodes[own].grants.role < Owner

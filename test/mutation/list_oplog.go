@@ -213,11 +213,6 @@ var oplogMutations = []mutation{
 		"v.l.nodes[own].grants.higher(v.l.nodes[v.grant(other)].grants) {",
 	},
 	{
-		"owner: stands in beside an owner", "grouproto/oplog/view.go", "./grouproto/oplog", "",
-		"if role == Owner || v.l",
-		"if role > Owner || v.l",
-	},
-	{
 		"grant: the highest role is current", "grouproto/oplog/view.go", "./grouproto/oplog", "",
 		"return x.grants.role < y.grants.role",
 		"return x.grants.role > y.grants.role",

@@ -51,7 +51,7 @@ func TestNextRefuses(t *testing.T) {
 
 func TestNothingIsWrittenIntoAFullGroup(t *testing.T) {
 	s := newStory(t, Symmetric())
-	on := s.l.Group()
+	on := s.add(s.l.Group(), Plain, "A")
 	for s.l.Len() < MaxOps {
 		if _, err := s.l.Next(named("F"), title("x"), 0); err != nil {
 			t.Fatal(s.l.Len(), err)
@@ -60,6 +60,11 @@ func TestNothingIsWrittenIntoAFullGroup(t *testing.T) {
 	}
 	if _, err := s.l.Next(named("F"), title("x"), 0); !errors.Is(err, ReasonFull) {
 		t.Fatal(err)
+	}
+	for _, a := range []Action{removal("A"), &Leave{}, &Close{}} { // else one member could fill the log and stay
+		if _, err := s.l.Next(named("F"), a, 0); err != nil {
+			t.Errorf("%T in a full log: %v", a, err)
+		}
 	}
 	s.put("F", title("x"), on) // what others wrote meanwhile still counts
 }

@@ -390,7 +390,7 @@ var oplogMutations = []mutation{
 	{
 		"contest: against a higher rank", "grouproto/oplog/build.go", "./grouproto/oplog", "",
 		"if present && !member.Rank.higher(l.nodes[r].rank) {",
-		"if false && !member.Rank.higher(l.nodes[r].rank) {",
+		"if present && l.Len() < 0 && !member.Rank.higher(l.nodes[r].rank) {",
 	},
 	{
 		"contest: who has written since", "grouproto/oplog/build.go", "./grouproto/oplog", "",

@@ -253,7 +253,7 @@ var oplogMutations = []mutation{
 		"p.Reach = q.Reach",
 	},
 	{
-		"policy: the last version counts", "grouproto/oplog/view.go", "./grouproto/oplog", "",
+		"policy: the last version counts", "grouproto/oplog/view.go", "./grouproto/oplog", "TestPoliciesSideBySide",
 		"p.OpsVersion = max(p.OpsVersion, q.OpsVersion)",
 		"p.OpsVersion = q.OpsVersion",
 	},
@@ -368,7 +368,7 @@ var oplogMutations = []mutation{
 		"if len(l.nodes) >= MaxOps<<1 && !always(action) {",
 	},
 	{
-		"full: nobody can be removed", "grouproto/oplog/build.go", "./grouproto/oplog", "",
+		"full: nobody can be removed", "grouproto/oplog/build.go", "./grouproto/oplog", "TestNothingIsWrittenIntoAFullGroup",
 		"\tcase *Remove, *Leave, *Close:\n\t\treturn true",
 		"\tcase *Leave, *Close:\n\t\treturn true",
 	},

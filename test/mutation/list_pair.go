@@ -43,7 +43,7 @@ var pairMutations = []mutation{
 		"if c.state < connMaking {",
 	},
 	{
-		"offer: attempt not compared", "grouproto/forward.go", "./grouproto", "TestAttackOffer.*|TestAttackAnOffer.*|TestStolenRequests.*|TestForged.*|TestJoin.*|TestMemberThat.*|TestBothEndsOffer|TestAnyMessageOfAJoin.*",
+		"offer: attempt not compared", "grouproto/forward.go", "./grouproto", "TestOfferCountsOnce",
 		" || !stands && o.Attempt <= p.attempt {",
 		" {",
 	},
@@ -58,7 +58,7 @@ var pairMutations = []mutation{
 		"\tif false {\n\t\ts.warn(WarnHello, via.key) //",
 	},
 	{
-		"offer: group not signed", "grouproto/hello.go", "./grouproto", "TestOfferIsGood.*",
+		"offer: group not signed", "grouproto/hello.go", "./grouproto", "TestOfferIsGoodForOneGroupOnly",
 		"append(wire.AppendStr8(nil, []byte(labelOffer)), group[:]...)",
 		"append(wire.AppendStr8(nil, []byte(labelOffer)), make([]byte, len(group))...)",
 	},

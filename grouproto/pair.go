@@ -181,7 +181,7 @@ func (s *step) newHello(p *peer, c *pairConn) *hello {
 
 // confirmation is the joiner's confirmation at a connection that was offered: I1.
 func (s *step) confirmation(p *peer, c *pairConn, in Conf) {
-	if c.state != connOffered || p.ended() {
+	if c.state != connOffered {
 		return // repeated, or somebody else had the link: the first good one counts
 	}
 	if !s.helloGood(p, c, sideJoiner, in.Binding, in.Info) {

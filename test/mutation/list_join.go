@@ -94,8 +94,8 @@ var joinMutations = []mutation{
 	},
 	{
 		"join: G_CON is never said", "grouproto/join.go", "./grouproto", "Test.*Log.*|TestAnyMessage.*|TestTwoMembersMeetAndTalk",
-		"\ts.post(inviter, &conFrame{Pairs: pairs}, forReports, s.env.Now)\n",
-		"",
+		"\t\ts.post(inviter, &conFrame{Pairs: part}, forReports, s.env.Now)\n",
+		"\t\t_ = part\n",
 	},
 	{
 		"join: adds that no offer carried are not spread", "grouproto/invite.go", "./grouproto", "TestJoin.*|TestAttack.*|TestWrongCard.*|TestHistory.*|TestTwoMembers.*",

@@ -44,7 +44,7 @@ var memberMutations = []mutation{
 	},
 	{
 		"grace: who was removed is not told", "grouproto/receive.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestContest.*|TestGrace.*|TestCloseEnds.*|TestLeaveAnd.*|TestAttackContest.*|TestHistoryOfAMember.*|TestMemberComes.*|TestJoinCompletesW.*",
-		"\tp.goneTold = true\n\ts.postOps(p, s.log.After(p.knows), 0, forOperations)\n",
+		"\tp.goneTold = true\n\ts.postOps(p, s.lackedBy(p), 0, forOperations)\n",
 		"\tp.goneTold = true\n",
 	},
 	{
@@ -144,7 +144,7 @@ var memberMutations = []mutation{
 	},
 	{
 		"operations: what a G_SYNC shows to be lacking is not sent", "grouproto/sync.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
-		"\ts.postOps(p, s.log.After(p.knows), 0, forOperations)\n\tvar word",
+		"\ts.postOps(p, s.lackedBy(p), 0, forOperations)\n\tvar word",
 		"\tvar word",
 	},
 	{

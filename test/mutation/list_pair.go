@@ -219,8 +219,8 @@ var pairMutations = []mutation{
 	},
 	{
 		"offer: passed on without what its add needs", "grouproto/forward.go", "./grouproto", "TestAttackOffer.*|TestAttackAnOffer.*|TestStolenRequests.*|TestForged.*|TestJoin.*|TestMemberThat.*|TestBothEndsOffer|TestAnyMessageOfAJoin.*",
-		"\t\tf.Ops = append(f.Ops, op)\n\t}\n\tf.Ops = append(f.Ops, add)",
-		"\t}\n\tf.Ops = append(f.Ops, add)",
+		"\t\tf.Ops = append(f.Ops, op)\n\t}\n\tif m.Added",
+		"\t}\n\tif m.Added",
 	},
 	{
 		"offer: held ones are forgotten when their add comes", "grouproto/forward.go", "./grouproto", "TestAttackOffer.*|TestAttackAnOffer.*|TestStolenRequests.*|TestForged.*|TestJoin.*|TestMemberThat.*|TestBothEndsOffer|TestAnyMessageOfAJoin.*",

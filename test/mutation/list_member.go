@@ -109,13 +109,13 @@ var memberMutations = []mutation{
 	},
 	{
 		"sweep: never seen", "grouproto/ops.go", "./grouproto", "TestAttackSweep.*|TestSweep.*|TestContestUndoes.*",
-		"total > most && total-uint32(len(a.Members)) <= most",
-		"total > most && total < most",
+		"before <= most && before+count > most && op",
+		"before <= most && before > most && op",
 	},
 	{
 		"sweep: a quarter does not count", "grouproto/ops.go", "./grouproto", "TestAttackSweep.*|TestSweep.*|TestContestUndoes.*",
-		"uint32(max(2, n/4))",
-		"uint32(2)",
+		"most := max(2, n/4)",
+		"most := max(2, n)",
 	},
 	{
 		"sweep: an hour is a day", "grouproto/ops.go", "./grouproto", "TestAttackSweep.*|TestSweep.*|TestContestUndoes.*",
@@ -271,5 +271,10 @@ var memberMutations = []mutation{
 		"operations: given without end to who says that it has none", "grouproto/ops.go", "./grouproto", "",
 		"\tif size == 0 || p.given.take(",
 		"\tif size >= 0 || p.given.take(",
+	},
+	{
+		"sweep: measured by who is left", "grouproto/ops.go", "./grouproto", "",
+		"\tn := before // who",
+		"\tn := 0 * before // who",
 	},
 }

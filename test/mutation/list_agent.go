@@ -55,7 +55,7 @@ var agentMutations = []mutation{
 	{
 		"connection: confirmation without a key where one is needed", "agent/conn/receive.go", "./agent/conn", "TestWhatMay.*|TestConfirmationWith.*",
 		"\t\tcase !withKey && q.mode != queue.ModeMessaging:\n\t\t\treturn prohibited(\"confirmation without a key\")\n",
-		"",
+		"\t\tcase !withKey && q.mode == 'x':\n\t\t\treturn prohibited(\"confirmation without a key\")\n",
 	},
 	{
 		"connection: a second confirmation is looked at", "agent/conn/receive.go", "./agent/conn", "TestWhatMay.*|TestConfirmationWith.*",

@@ -50,7 +50,7 @@ var memberMutations = []mutation{
 	{
 		"removed: pairs that are being made go on", "grouproto/change.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestContest.*|TestGrace.*|TestCloseEnds.*|TestLeaveAnd.*|TestAttackContest.*|TestHistoryOfAMember.*|TestMemberComes.*|TestJoinCompletesW.*",
 		"\t\tif c.state == connMaking || c.state == connOffered {\n\t\t\ts.dropConn(p, c)\n\t\t}\n\t}\n\ts.dropDirect(p)",
-		"\t}\n\ts.dropDirect(p)",
+		"\t\t_ = c\n\t}\n\ts.dropDirect(p)",
 	},
 	{
 		"removed: who returns does not get what is written", "grouproto/change.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestContest.*|TestGrace.*|TestCloseEnds.*|TestLeaveAnd.*|TestAttackContest.*|TestHistoryOfAMember.*|TestMemberComes.*|TestJoinCompletesW.*",
@@ -125,7 +125,7 @@ var memberMutations = []mutation{
 	{
 		"operations: unknown heads are not asked for", "grouproto/ops.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
 		"\t\ts.wantOp(p, id, s.env.Now.Add(rideTime))\n",
-		"",
+		"\t\t_ = id\n",
 	},
 	{
 		"operations: missing parents are not asked for", "grouproto/ops.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
@@ -203,7 +203,7 @@ var memberMutations = []mutation{
 		"if false {",
 	},
 	{
-		"direct: permission is not handed up", "grouproto/receive.go", "./grouproto", "TestDirect.*|TestRoles.*",
+		"direct: permission is not handed up", "grouproto/receive.go", "./grouproto", "TestPermissionForDirectConnectionsIsHandedUp",
 		"Permitted: s.st.Has(p.key, oplog.PermDirect),",
 		"Permitted: true,",
 	},

@@ -78,14 +78,14 @@ func TestOnlyTheAuthorConfirms(t *testing.T) {
 		third, _ := told(author, 2, [32]byte{}, "third") // so that there is something to ask for
 		strike(author, reader, &msgFrame{third})
 		asking(reader, author, other)
-		strike(other, reader, &fwdFrame{author.g.self, first})
+		strike(other, reader, &fwdFrame{Author: author.g.self, Message: first})
 		if got := eventsOf[MessageReceived](reader); len(got) != 2 || !got[1].Message.Vouched {
 			t.Fatalf("the copy: %+v", got)
 		}
 		if direct {
 			strike(author, reader, &msgFrame{second})
 		} else {
-			strike(other, reader, &fwdFrame{author.g.self, second})
+			strike(other, reader, &fwdFrame{Author: author.g.self, Message: second})
 		}
 		if got := len(eventsOf[MessageConfirmed](reader)); (got == 1) != direct {
 			t.Errorf("from the author: %v, %d messages confirmed", direct, got)
@@ -102,7 +102,7 @@ func TestCopyAgainstTheAuthorsWord(t *testing.T) {
 	wrong, _ := told(author, 0, [32]byte{}, "wrong")
 	strike(author, reader, &syncFrame{Heads: heads(author), List: []MessageID{right}})
 	asking(reader, author, liar)
-	strike(liar, reader, &fwdFrame{author.g.self, wrong})
+	strike(liar, reader, &fwdFrame{Author: author.g.self, Message: wrong})
 	if len(eventsOf[MessageReceived](reader)) != 0 {
 		t.Error("taken")
 	}
@@ -119,7 +119,7 @@ func TestCopyOfSomebodyWhoWasNotAsked(t *testing.T) {
 	second, _ := told(author, 1, [32]byte{}, "second")
 	wrong, _ := told(author, 0, [32]byte{}, "wrong")
 	strike(author, reader, &msgFrame{second})
-	strike(liar, reader, &fwdFrame{author.g.self, wrong})
+	strike(liar, reader, &fwdFrame{Author: author.g.self, Message: wrong})
 	if got := eventsOf[MessageReceived](reader); len(got) != 1 {
 		t.Errorf("%d messages taken", len(got))
 	}
@@ -137,7 +137,7 @@ func TestOtherContentOfSomebodyElseIsADispute(t *testing.T) {
 	wrong.Heads = []OpID{{1}} // waits for an operation
 	strike(author, reader, &msgFrame{second})
 	asking(reader, author, liar)
-	strike(liar, reader, &fwdFrame{author.g.self, wrong})
+	strike(liar, reader, &fwdFrame{Author: author.g.self, Message: wrong})
 	strike(author, reader, &msgFrame{right})
 	if len(reader.g.waiting) != 1 {
 		t.Fatal("the copy does not wait")

@@ -109,17 +109,17 @@ var messageMutations = []mutation{
 	},
 	{
 		"message: what others say is an equivocation", "grouproto/receive.go", "./grouproto", "TestOtherContentOfSomebodyElseIsADispute",
-		"\tcase via != id.Author:\n\t\ts.warn(WarnDisputed, via)\n",
-		"\tcase via != id.Author:\n\t\ts.warn(WarnEquivocation, id.Author)\n",
+		"\tcase !from.word:\n\t\ts.warn(WarnDisputed, via)\n",
+		"\tcase !from.word:\n\t\ts.warn(WarnEquivocation, id.Author)\n",
 	},
 	{
 		"copy: counts as the author's word", "grouproto/receive.go", "./grouproto", "TestCopy.*|TestMessageOfAn.*|TestAttackCop.*|TestAttackForged.*|TestFalseCopy.*|TestAuthorCorrects.*",
-		"vouched: via != author && !isFixed,",
+		"vouched: !from.word && !isFixed,",
 		"vouched: false,",
 	},
 	{
 		"copy: another than the author's word is taken", "grouproto/receive.go", "./grouproto", "TestCopyAgainstTheAuthorsWord",
-		"\tif isFixed && fixed != id.Hash && via != author {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
+		"\tif isFixed && fixed != id.Hash && !from.word {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
 		"",
 	},
 	{
@@ -159,8 +159,8 @@ var messageMutations = []mutation{
 	},
 	{
 		"gap: given up when one has nothing", "grouproto/repair.go", "./grouproto", "TestGapIsNotGivenUpBeforeAllHaveAnswered",
-		"\t\tnone = none && v.why != 0\n",
-		"\t\tnone = none || v.why != 0\n",
+		"\t\tnone = none && (v.why != 0 || k != author && s.silent(k))\n",
+		"\t\t_ = k\n",
 	},
 	{
 		"gap: what others say is not for us is final", "grouproto/repair.go", "./grouproto", "TestMessageOfAn.*|TestMadeUp.*|TestWhatOnlyALiar.*|TestGaps.*|TestLongGap.*",

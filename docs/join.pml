@@ -72,11 +72,12 @@ byte st[2*OTHERS*SIDES*MOST];    /* S: connState */
 bool routed[OTHERS*SIDES*MOST];  /* C: the offer is on its way by some route */
 byte attempt[2*OTHERS];          /* E: highest of the pair, own or seen */
 byte reason[2*OTHERS];           /* E */
-byte tries[2*OTHERS];            /* E: T1 fired for one offer; after two a week is over */
+byte tries[2*OTHERS];            /* E: T1 fired for one offer, at most MOST times: how old it is */
 bool hold[2*OTHERS];             /* E: waits for T1 before it begins again */
 bool replace[2*OTHERS];          /* E: a connection is wanted beside the working one */
 byte last[2*OTHERS];             /* E: route tried last */
 byte status = INVITED;           /* of B */
+bool asks;                       /* B's question for the log, G_SYNC without heads, is on the way to A */
 byte age;                        /* rounds of T1 in which B has been joining */
 bool knows[OTHERS+1];            /* the add of B is in that member's log */
 bool spread;                     /* A owes the add to those who have not got it */
@@ -89,8 +90,8 @@ byte lg;                         /* BIT: the log behind the confirmation of that
 byte conf[OTHERS*SIDES*MOST];    /* C: joiner's confirmation with its hello; 1 genuine, 2 somebody else's */
 byte info[OTHERS*SIDES*MOST];    /* C: initiator's confirmation */
 bool ops[OTHERS+1];              /* G_OPS with the add */
-byte at[OTHERS*OTHERS];          /* V: BIT, G_INV_MEM on the way to a forwarder or held there */
-byte to[2*OTHERS];               /* E: BIT, G_MEM_INV on the way to that end, or G_INV_MEM to it over an older connection */
+byte at[OTHERS*OTHERS];          /* V: BIT, G_INV_MEM on the way to a forwarder or held there; V(o,o): over the pair itself */
+byte to[2*OTHERS];               /* E: BIT, G_MEM_INV on the way to that end */
 bool need0[2*OTHERS*OTHERS];     /* 2*V+e: G_NEED, hops 0, of that end, on the way to a forwarder */
 byte need1[2*OTHERS];            /* E: G_NEED on the way to that end, by whom */
 bool stranger;                   /* G_MEM_INV with an offer of somebody who is no member, on the way to M */
@@ -98,7 +99,7 @@ bool stranger;                   /* G_MEM_INV with an offer of somebody who is n
 /* trouble to come */
 byte early = EARLY;
 bool lose, crash, repair, forge;
-bool lostEnd;                    /* lost is G_INV, the log or B's hello to A: nobody sends those again (docs/join-model.md) */
+bool lostEnd;                    /* lost is G_INV: only a person invites again */
 #ifdef BOTH
 bool think[2] = true;            /* B, M: "I make the offers" */
 bool truth;                      /* who does, by both logs */
@@ -108,6 +109,7 @@ hidden byte k_, s_, q_;
 hidden byte f_;
 
 #define READYAT(o,s,e) (st[S(o,s,1,e)]==READY||st[S(o,s,2,e)]==READY||st[S(o,s,3,e)]==READY||st[S(o,s,4,e)]==READY)
+#define JOINEDAT(o,s,e) (st[S(o,s,1,e)]==JOINED||st[S(o,s,2,e)]==JOINED||st[S(o,s,3,e)]==JOINED||st[S(o,s,4,e)]==JOINED)
 #define UNANSWERED(x)  (st[x]==MAKING||st[x]==OFFERED||st[x]==ALLOWED||st[x]==STUCK)
 #define OPEN(o,e)      (UNANSWERED(S(o,e,1,e))||UNANSWERED(S(o,e,2,e))||UNANSWERED(S(o,e,3,e))||UNANSWERED(S(o,e,4,e)))
 #define WORKS(o,s,n)   (st[S(o,s,n,0)]==READY && st[S(o,s,n,1)]==READY)
@@ -117,12 +119,14 @@ hidden byte f_;
 #define COMES(o,s)     (info[C(o,s,1)] || info[C(o,s,2)] || info[C(o,s,3)] || info[C(o,s,4)])
 #if SIDES == 2
 #define HEALTHY(o,e)   (READYAT(o,0,e) || READYAT(o,1,e))
+#define HALF(o,e)      (JOINEDAT(o,0,e) || JOINEDAT(o,1,e))
 #define PAIR(o)        (WORK(o,0) || WORK(o,1))
 #define OFFERING(o,e)  OPEN(o,e)
 #define WAITING(o,e)   WAIT(o,e)
 #define COMING(o)      (COMES(o,0) || COMES(o,1))
 #else
 #define HEALTHY(o,e)   READYAT(o,0,e)
+#define HALF(o,e)      JOINEDAT(o,0,e)
 #define PAIR(o)        WORK(o,0)
 #define OFFERING(o,e)  ((e)==0 && OPEN(o,0))
 #define WAITING(o,e)   ((e)==0 && WAIT(o,0))
@@ -249,7 +253,20 @@ inline offered(o, s, n, e) {
 	:: skip                                    /* both sides offer, and no offer is withdrawn */
 #else
 	:: OFFERING(o,e) && INITIATES(o,e) && SMALLER == e ->
-		f_ = false                         /* both offered: the smaller key's offer stands */
+		f_ = false;                        /* both offered: the smaller key's offer stands */
+#ifndef BUG_13
+		if                                 /* outbid(): with a higher attempt than the other end's */
+		:: n >= attempt[E(o,e)] && st[S(o,e,attempt[E(o,e)],e)] != ALLOWED ->
+			for (k_ : 1 .. MOST) {
+				if
+				:: UNANSWERED(S(o,e,k_,e)) -> st[S(o,e,k_,e)] = DELETED
+				:: else
+				fi
+			}
+			attempt[E(o,e)] = n
+		:: else
+		fi
+#endif
 	:: f_ && OFFERING(o,e) && !(INITIATES(o,e) && SMALLER == e) ->
 		for (k_ : 1 .. MOST) {
 			if
@@ -277,23 +294,33 @@ inline offered(o, s, n, e) {
 		:: n > attempt[E(o,e)] -> attempt[E(o,e)] = n
 		:: else
 		fi;
-		tries[E(o,e)] = 0; hold[E(o,e)] = false
+		tries[E(o,e)] = 0; hold[E(o,e)] = true      /* for T1 */
 	:: else
 	fi
 }
 
-/* G_NEED at the end that makes the offers: needed() */
+/* stale(): out for so long that another offer may help, the longer the more there were */
+#define STALE(o,e) (tries[E(o,e)] >= attempt[E(o,e)] && attempt[E(o,e)] < MOST)
+
+/* G_NEED at the end that makes the offers: needed(). Over the pair itself it is read behind a good hello, and does not
+   count while the own hello may be on its way */
 inline needed(o, e) {
 	q_ = need1[E(o,e)];
 	need1[E(o,e)] = 0;
-	f_ = false;
+	f_ = q_ == o && (!HEALTHY(o,e) || COMING(o));
 	for (k_ : 1 .. MOST) {
 		if
-		:: (e < SIDES) && st[S(o,e % SIDES,k_,e)] == OFFERED && routed[C(o,e % SIDES,k_)] -> /* [I1: G_NEED] the way that it came */
+		:: !f_ && (e < SIDES) && st[S(o,e % SIDES,k_,e)] == OFFERED && (routed[C(o,e % SIDES,k_)] || STALE(o,e)) ->
 			f_ = true;
 			if
-			:: q_ == o -> to[E(o,1-e)] = to[E(o,1-e)] | BIT(e,k_)
+#ifndef BUG_10
+			:: STALE(o,e) -> st[S(o,e % SIDES,k_,e)] = DELETED; hold[E(o,e)] = false /* renew() */
+			:: !STALE(o,e) && q_ == o -> routed[C(o,e % SIDES,k_)] = false
+			:: !STALE(o,e) && q_ != o -> at[V(q_,o)] = at[V(q_,o)] | BIT(e,k_) /* [I1: G_NEED] the way that it came */
+#else
+			:: q_ == o -> routed[C(o,e % SIDES,k_)] = false
 			:: else -> at[V(q_,o)] = at[V(q_,o)] | BIT(e,k_)
+#endif
 			fi
 		:: else
 		fi
@@ -322,31 +349,46 @@ inline needed(o, e) {
 #define DUES(o)    (DUE(o,0) || DUE(o,1))
 #define NOTDUES(o) (!DUES(o))
 
+#ifdef BUG_14
+#define NOTHALF    true
+#else
+#define NOTHALF    !(HALF(o,e) && last[E(o,e)] != o)
+#endif
+/* contactOnly() */
+#if OTHERS == 3
+#define CONTACTONLY(o,e) ((o) == A && (e) == 0 && !HEALTHY(2,0) && !HEALTHY(3,0))
+#else
+#define CONTACTONLY(o,e) ((o) == A && (e) == 0 && !HEALTHY(2,0))
+#endif
+
 /* pairTimers() */
 inline t1(o, e) {
 	if
 	:: !DUE(o,e)
 	:: DUE(o,e) && WAITING(o,e) ->
-		f_ = false;
 		for (k_ : 1 .. MOST) {
 			if
-			:: (e < SIDES) && WAITS(o,e % SIDES,k_) && tries[E(o,e)] < 2 -> /* [I1: no hello for T1] the same offer again */
+#if defined(BOTH) && !defined(BUG_17)
+			:: WAITS(o,e % SIDES,k_) && !INITIATES(o,e) -> st[S(o,e % SIDES,k_,e)] = DELETED
+			:: !INITIATES(o,e) && !WAITS(o,e % SIDES,k_) -> skip
+#endif
+#ifndef BUG_16
+			:: (e < SIDES) && INITIATES(o,e) && WAITS(o,e % SIDES,k_) && CONTACTONLY(o,e) && STALE(o,e) -> /* renew() */
+				st[S(o,e % SIDES,k_,e)] = DELETED; hold[E(o,e)] = false
+			:: (e < SIDES) && INITIATES(o,e) && WAITS(o,e % SIDES,k_) && !(CONTACTONLY(o,e) && STALE(o,e)) -> /* [I1: no hello for T1] */
+#else
+			:: (e < SIDES) && INITIATES(o,e) && WAITS(o,e % SIDES,k_) ->
+#endif
 #ifndef BUG_3
-				routed[C(o,e % SIDES,k_)] = false;
-				tries[E(o,e)]++;
+				routed[C(o,e % SIDES,k_)] = false;  /* the same offer again */
 #endif
-				f_ = true
-#ifndef BUG_10
-			:: (e < SIDES) && WAITS(o,e % SIDES,k_) && tries[E(o,e)] == 2 -> /* [I1: offer expired] */
-				st[S(o,e % SIDES,k_,e)] = DELETED
-#endif
+				if
+				:: tries[E(o,e)] < MOST -> tries[E(o,e)]++
+				:: else
+				fi
 			:: else
 			fi
 		}
-		if
-		:: f_
-		:: else -> tries[E(o,e)] = 0; hold[E(o,e)] = false
-		fi;
 		if
 		:: HEALTHY(o,e)
 		:: else -> reason[E(o,e)] = NOANSWER
@@ -357,27 +399,35 @@ inline t1(o, e) {
 		hold[E(o,e)] = false;
 		f_ = (OTHERS == 2 || (e == 0 && ROUTES < 2));
 		if
-		:: 1 != o && (e == 1 || HEALTHY(1,0)) && (f_ || last[E(o,e)] != 1) ->
+#ifdef BUG_14
+		:: false -> skip
+#else
+		:: HALF(o,e) && last[E(o,e)] != o ->             /* over the connection that was joined, every other time */
+			last[E(o,e)] = o; need1[E(o,1-e)] = o
+#endif
+		:: NOTHALF && 1 != o && (e == 1 || HEALTHY(1,0)) && (f_ || last[E(o,e)] != 1) ->
 			last[E(o,e)] = 1; need0[2*V(1,o)+e] = true
-		:: 2 != o && (e == 1 || HEALTHY(2,0)) && (f_ || last[E(o,e)] != 2) ->
+		:: NOTHALF && 2 != o && (e == 1 || HEALTHY(2,0)) && (f_ || last[E(o,e)] != 2) ->
 			last[E(o,e)] = 2; need0[2*V(2,o)+e] = true
 #if OTHERS == 3
-		:: 3 != o && (e == 1 || HEALTHY(3,0)) && (f_ || last[E(o,e)] != 3) ->
+		:: NOTHALF && 3 != o && (e == 1 || HEALTHY(3,0)) && (f_ || last[E(o,e)] != 3) ->
 			last[E(o,e)] = 3; need0[2*V(3,o)+e] = true
 #endif
-		:: else -> reason[E(o,e)] = NOROUTE
+		:: else ->
+			if
+#ifndef BUG_14
+			:: HALF(o,e) -> need1[E(o,1-e)] = o     /* nobody else */
+#endif
+			:: else -> reason[E(o,e)] = NOROUTE
+			fi
 		fi
 	fi
 }
 
-/* sendOffers() of B over one route */
+/* sendOffers() of B over one route; over the pair itself while it seems to work */
 #define SENDVIA(o,n,q) \
-	:: WAITSFORROUTE(o,0,n) && HEALTHY(q,0) && (q == o -> 1 : 1) && (ROUTES == 1 || last[E(o,0)] != q) -> atomic { \
-		routed[C(o,0,n)] = true; last[E(o,0)] = q; \
-		if \
-		:: q == o -> to[E(o,1)] = to[E(o,1)] | BIT(0,n) \
-		:: else -> at[V(q,o)] = at[V(q,o)] | BIT(0,n) \
-		fi }
+	:: atomic { WAITSFORROUTE(o,0,n) && HEALTHY(q,0) && ((ROUTES == 1 && !(o == A && last[E(o,0)] == A)) || last[E(o,0)] != q) -> \
+		routed[C(o,0,n)] = true; last[E(o,0)] = q; at[V(q,o)] = at[V(q,o)] | BIT(0,n) }
 #define WAITSFORROUTE(o,s,n) (ALIVE(o,s) && st[S(o,s,n,s)] == OFFERED && !routed[C(o,s,n)])
 #ifdef BUG_11
 #define SEND3(o,n) SENDVIA(o,n,1)              /* nobody but the inviter passes offers on */
@@ -392,16 +442,16 @@ inline t1(o, e) {
 /* what the end that offered does */
 #define OFFERER(o,s,n) \
 	/* [I0] linkReady() */ \
-	:: up[(s)*(o)] && st[S(o,s,n,s)] == MAKING -> atomic { st[S(o,s,n,s)] = OFFERED; routed[C(o,s,n)] = false } \
+	:: atomic { up[(s)*(o)] && st[S(o,s,n,s)] == MAKING -> st[S(o,s,n,s)] = OFFERED; routed[C(o,s,n)] = false } \
 	/* [I1: confirmation, hello good] confirmation() */ \
-	:: up[(s)*(o)] && conf[C(o,s,n)] == 1 && st[S(o,s,n,s)] == OFFERED -> atomic { \
+	:: atomic { up[(s)*(o)] && conf[C(o,s,n)] == 1 && st[S(o,s,n,s)] == OFFERED -> \
 		conf[C(o,s,n)] = 0; st[S(o,s,n,s)] = ALLOWED; hold[E(o,s)] = false } \
 	/* [I1: hello bad] badHello() */ \
-	:: up[(s)*(o)] && conf[C(o,s,n)] == 2 && st[S(o,s,n,s)] == OFFERED -> BADHELLO(o,s,n) \
-	:: conf[C(o,s,n)] && st[S(o,s,n,s)] == DELETED -> conf[C(o,s,n)] = 0 \
-	:: lose && conf[C(o,s,n)] -> atomic { conf[C(o,s,n)] = 0; lose = false } \
+	:: atomic { up[(s)*(o)] && conf[C(o,s,n)] == 2 && st[S(o,s,n,s)] == OFFERED -> BADHELLO(o,s,n) } \
+	:: atomic { conf[C(o,s,n)] && st[S(o,s,n,s)] == DELETED -> conf[C(o,s,n)] = 0 } \
+	:: atomic { lose && conf[C(o,s,n)] -> conf[C(o,s,n)] = 0; lose = false } \
 	/* [I2: CON, or it cannot be finished] */ \
-	:: up[(s)*(o)] && st[S(o,s,n,s)] == ALLOWED -> d_step { \
+	:: d_step { up[(s)*(o)] && st[S(o,s,n,s)] == ALLOWED -> \
 		if \
 		:: st[S(o,s,n,1-(s))] == DELETED -> st[S(o,s,n,s)] = DELETED; reason[E(o,s)] = AUTH; hold[E(o,s)] = true \
 		:: else -> \
@@ -420,7 +470,7 @@ inline t1(o, e) {
 /* what the end that joined does */
 #define JOINER(o,s,n) \
 	/* [R1: own confirmation sent, or permanent error]; the log goes right behind, introduce() */ \
-	:: up[(1-(s))*(o)] && st[S(o,s,n,1-(s))] == JOINING -> d_step { \
+	:: d_step { up[(1-(s))*(o)] && st[S(o,s,n,1-(s))] == JOINING -> \
 		if \
 		:: st[S(o,s,n,s)] == OFFERED && conf[C(o,s,n)] == 0 -> \
 			conf[C(o,s,n)] = 1; st[S(o,s,n,1-(s))] = JOINED; \
@@ -436,16 +486,16 @@ inline t1(o, e) {
 		fi; \
 		skip } \
 	/* [R2: initiator's confirmation, hello good] answered() */ \
-	:: up[(1-(s))*(o)] && info[C(o,s,n)] && st[S(o,s,n,1-(s))] == JOINED -> d_step { \
+	:: d_step { up[(1-(s))*(o)] && info[C(o,s,n)] && st[S(o,s,n,1-(s))] == JOINED -> \
 		info[C(o,s,n)] = 0; \
 		ready(o, s, n, 1-(s)); skip } \
-	:: info[C(o,s,n)] && st[S(o,s,n,1-(s))] == DELETED -> info[C(o,s,n)] = 0 \
-	:: lose && info[C(o,s,n)] -> atomic { info[C(o,s,n)] = 0; lose = false; lostEnd = (o == A) }
+	:: atomic { info[C(o,s,n)] && st[S(o,s,n,1-(s))] == DELETED -> info[C(o,s,n)] = 0 } \
+	:: atomic { lose && info[C(o,s,n)] -> info[C(o,s,n)] = 0; lose = false }
 
 /* what both ends of a connection do */
 #define EITHER(o,s,n,e) \
 	/* [I3: sending fails for good] broke() */ \
-	:: up[(e)*(o)] && st[S(o,s,n,e)] == READY && st[S(o,s,n,1-(e))] == DELETED -> d_step { \
+	:: d_step { up[(e)*(o)] && st[S(o,s,n,e)] == READY && st[S(o,s,n,1-(e))] == DELETED -> \
 		st[S(o,s,n,e)] = BROKEN; \
 		if \
 		:: HEALTHY(o,e) \
@@ -453,38 +503,44 @@ inline t1(o, e) {
 		fi; \
 		skip } \
 	/* [I3, R3: delete the old one] endings() */ \
-	:: up[(e)*(o)] && st[S(o,s,n,e)] == RETIRED -> d_step { survivor(o, n, e); st[S(o,s,n,e)] = DELETED }
+	:: d_step { up[(e)*(o)] && st[S(o,s,n,e)] == RETIRED -> survivor(o, n, e); st[S(o,s,n,e)] = DELETED }
 
 /* what an end does with an offer for it: toForward(), forwarded() */
 #define TAKE(o,s,n) \
-	:: up[(1-(s))*(o)] && (to[E(o,1-(s))] & BIT(s,n)) && (s == 0 || status == MEMBER) -> d_step { \
+	:: d_step { up[(1-(s))*(o)] && (to[E(o,1-(s))] & BIT(s,n)) && (s == 0 || status == MEMBER) -> \
 		to[E(o,1-(s))] = to[E(o,1-(s))] & ~BIT(s,n); \
 		if \
 		:: s == 0 -> knows[o] = true           /* its add is in the same frame */ \
 		:: else \
 		fi; \
 		offered(o, s, n, 1-(s)); skip } \
-	:: lose && (to[E(o,1-(s))] & BIT(s,n)) -> atomic { to[E(o,1-(s))] = to[E(o,1-(s))] & ~BIT(s,n); lose = false }
+	:: atomic { lose && (to[E(o,1-(s))] & BIT(s,n)) -> to[E(o,1-(s))] = to[E(o,1-(s))] & ~BIT(s,n); lose = false } \
+	/* over the pair itself, behind a good hello */ \
+	:: d_step { s == 0 && up[o] && (at[V(o,o)] & BIT(0,n)) && HEALTHY(o,1) -> \
+		at[V(o,o)] = at[V(o,o)] & ~BIT(0,n); \
+		offered(o, 0, n, 1); skip } \
+	:: atomic { s == 0 && up[o] && (at[V(o,o)] & BIT(0,n)) && !HEALTHY(o,1) && !COMING(o) -> at[V(o,o)] = at[V(o,o)] & ~BIT(0,n) } \
+	:: atomic { s == 0 && lose && (at[V(o,o)] & BIT(0,n)) -> at[V(o,o)] = at[V(o,o)] & ~BIT(0,n); lose = false }
 
 /* forward(), hold(), forwardHeld(): B's offers and those for B pass a member that is connected with B. What B sent to
    one whose end of their connection never gets B's hello is not read */
 #define FORWARD(q,o,s,n) \
-	:: q != o && up[q] && (at[V(q,o)] & BIT(s,n)) && HEALTHY(q,1) -> atomic { \
+	:: atomic { q != o && up[q] && (at[V(q,o)] & BIT(s,n)) && HEALTHY(q,1) -> \
 		at[V(q,o)] = at[V(q,o)] & ~BIT(s,n); to[E(o,1-(s))] = to[E(o,1-(s))] | BIT(s,n) } \
-	:: q != o && s == 0 && up[q] && (at[V(q,o)] & BIT(s,n)) && !HEALTHY(q,1) && !COMING(q) -> at[V(q,o)] = at[V(q,o)] & ~BIT(s,n) \
-	:: q != o && lose && (at[V(q,o)] & BIT(s,n)) -> atomic { at[V(q,o)] = at[V(q,o)] & ~BIT(s,n); lose = false }
+	:: atomic { q != o && s == 0 && up[q] && (at[V(q,o)] & BIT(s,n)) && !HEALTHY(q,1) && !COMING(q) -> at[V(q,o)] = at[V(q,o)] & ~BIT(s,n) } \
+	:: atomic { q != o && lose && (at[V(q,o)] & BIT(s,n)) -> at[V(q,o)] = at[V(q,o)] & ~BIT(s,n); lose = false }
 #define RELAY(q,o,e) \
 	/* needed(), of another pair */ \
-	:: q != o && up[q] && need0[2*V(q,o)+(e)] && HEALTHY(q,1) -> atomic { need0[2*V(q,o)+(e)] = false; need1[E(o,1-(e))] = q } \
-	:: q != o && up[q] && need0[2*V(q,o)+(e)] && !HEALTHY(q,1) && (e == 1 || !COMING(q)) -> need0[2*V(q,o)+(e)] = false \
-	:: q != o && lose && need0[2*V(q,o)+(e)] -> atomic { need0[2*V(q,o)+(e)] = false; lose = false }
+	:: atomic { q != o && up[q] && need0[2*V(q,o)+(e)] && HEALTHY(q,1) -> need0[2*V(q,o)+(e)] = false; need1[E(o,1-(e))] = q } \
+	:: atomic { q != o && up[q] && need0[2*V(q,o)+(e)] && !HEALTHY(q,1) && (e == 1 || !COMING(q)) -> need0[2*V(q,o)+(e)] = false } \
+	:: atomic { q != o && lose && need0[2*V(q,o)+(e)] -> need0[2*V(q,o)+(e)] = false; lose = false }
 
 /* begin(), needed() and what has no route, at one end */
 #define END(o,e) \
-	:: WANTED(o,e) && ROUTE(o,e) -> d_step { begin(o, e); skip } \
-	:: WANTED(o,e) && !ROUTE(o,e) && reason[E(o,e)] != NOROUTE -> reason[E(o,e)] = NOROUTE /* noRoute() */ \
-	:: up[(e)*(o)] && need1[E(o,e)] -> d_step { needed(o, e); skip } \
-	:: lose && need1[E(o,e)] -> atomic { need1[E(o,e)] = 0; lose = false }
+	:: d_step { WANTED(o,e) && ROUTE(o,e) -> begin(o, e); skip } \
+	:: atomic { WANTED(o,e) && !ROUTE(o,e) && reason[E(o,e)] != NOROUTE -> reason[E(o,e)] = NOROUTE } /* noRoute() */ \
+	:: d_step { up[(e)*(o)] && need1[E(o,e)] -> needed(o, e); skip } \
+	:: atomic { lose && need1[E(o,e)] -> need1[E(o,e)] = 0; lose = false }
 
 #define EACH(f,o,s)      f(o,s,1) f(o,s,2) f(o,s,3) f(o,s,4)
 #define EACHEND(o,s,e)   EITHER(o,s,1,e) EITHER(o,s,2,e) EITHER(o,s,3,e) EITHER(o,s,4,e)
@@ -492,36 +548,41 @@ inline t1(o, e) {
 
 /* with -DBOTH: offers of M */
 #define SENDM(o,s,n) \
-	:: WAITSFORROUTE(o,s,n) -> atomic { routed[C(o,s,n)] = true; at[V(A,o)] = at[V(A,o)] | BIT(s,n) }
+	:: atomic { WAITSFORROUTE(o,s,n) -> routed[C(o,s,n)] = true; at[V(A,o)] = at[V(A,o)] | BIT(s,n) }
 
 /* G_ACC at A: accepted(), introduce() */
 #define ACCEPT(n) \
-	:: up[A] && (acc & BIT(0,n)) -> d_step { \
+	:: d_step { up[A] && (acc & BIT(0,n)) -> \
 		acc = acc & ~BIT(0,n); \
 		if \
 		:: !knows[A] -> knows[A] = true; spread = true \
 		:: else \
 		fi; \
 		offered(A, 0, n, 1); skip } \
-	:: lose && (acc & BIT(0,n)) -> atomic { acc = acc & ~BIT(0,n); lose = false } \
-	/* over the contact connection if there is no other route: sendAcc() */ \
-	:: WAITSFORROUTE(A,0,n) && ROUTES == 0 -> atomic { routed[C(A,0,n)] = true; acc = acc | BIT(0,n) } \
+	:: atomic { lose && (acc & BIT(0,n)) -> acc = acc & ~BIT(0,n); lose = false } \
+	/* over the contact connection if there is no other route, or if the pair itself brought nothing: sendAcc() */ \
+	:: atomic { WAITSFORROUTE(A,0,n) && (ROUTES == 0 || (ROUTES == 1 && HEALTHY(A,0) && last[E(A,0)] == A)) -> \
+		routed[C(A,0,n)] = true; last[E(A,0)] = 0; acc = acc | BIT(0,n) } \
 	/* the log at B: opsCame(), tryJoin() */ \
-	:: up[0] && (lg & BIT(0,n)) && (st[S(A,0,n,0)] == READY || st[S(A,0,n,0)] == RETIRED || st[S(A,0,n,0)] == ALLOWED) -> atomic { \
+	:: atomic { up[0] && (lg & BIT(0,n)) && (st[S(A,0,n,0)] == READY || st[S(A,0,n,0)] == RETIRED || st[S(A,0,n,0)] == ALLOWED) -> \
 		lg = lg & ~BIT(0,n); \
 		if \
 		:: status == JOINS -> status = MEMBER \
 		:: else \
 		fi } \
-	:: (lg & BIT(0,n)) && (st[S(A,0,n,0)] == DELETED || st[S(A,0,n,0)] == BROKEN) -> lg = lg & ~BIT(0,n) \
-	:: lose && (lg & BIT(0,n)) -> atomic { lg = lg & ~BIT(0,n); lose = false; lostEnd = true }
+	:: atomic { (lg & BIT(0,n)) && (st[S(A,0,n,0)] == DELETED || st[S(A,0,n,0)] == BROKEN) -> lg = lg & ~BIT(0,n) } \
+	:: atomic { lose && (lg & BIT(0,n)) -> lg = lg & ~BIT(0,n); lose = false } \
+	/* logWanted(), over the newest connection */ \
+	:: atomic { up[A] && asks && st[S(A,0,n,1)] == READY -> asks = false; lg = lg | BIT(0,n) }
 
 proctype Pair(byte unused) {
 end:	do
 	/* GJOIN: Accept() */
-	:: up[0] && inv -> atomic { inv = false; status = JOINS }
-	:: lose && inv -> atomic { inv = false; lose = false; lostEnd = true }
+	:: atomic { up[0] && inv -> inv = false; status = JOINS }
+	:: atomic { lose && inv -> inv = false; lose = false; lostEnd = true }
 	ACCEPT(1) ACCEPT(2) ACCEPT(3) ACCEPT(4)
+	:: atomic { up[A] && asks && !HEALTHY(A,1) && !COMING(A) -> asks = false }
+	:: atomic { lose && asks -> asks = false; lose = false }
 	EACH(OFFERER,A,0) EACH(JOINER,A,0) EACHEND(A,0,0) EACHEND(A,0,1) EACH(TAKE,A,0)
 	SEND3(A,1) SEND3(A,2) SEND3(A,3) SEND3(A,4)
 	END(A,0) END(A,1)
@@ -536,10 +597,10 @@ end:	do
 #ifdef BOTH
 	EACH(OFFERER,M,1) EACH(JOINER,M,1) EACHEND(M,1,0) EACHEND(M,1,1) EACH(TAKE,M,1)
 	EACH(SENDM,M,1)
-	:: think[0] && truth != 0 -> think[0] = false    /* the logs come to agree */
-	:: think[1] && truth != 1 -> think[1] = false
+	:: atomic { think[0] && truth != 0 -> think[0] = false }    /* the logs come to agree */
+	:: atomic { think[1] && truth != 1 -> think[1] = false }
 #endif
-	:: up[M] && stranger -> atomic {                 /* forwarded(): the initiator is not present */
+	:: atomic { up[M] && stranger ->                 /* forwarded(): the initiator is not present */
 		stranger = false;
 #ifdef BUG_6
 		assert(false)                            /* an offer of a stranger was joined */
@@ -568,14 +629,14 @@ end:	do
 	RELAY(1,3,0) RELAY(1,3,1) RELAY(3,1,0) RELAY(3,1,1) RELAY(2,3,0) RELAY(2,3,1) RELAY(3,2,0) RELAY(3,2,1)
 #endif
 	/* spreadLate(), opsCame() */
-	:: up[A] && spread -> atomic {
+	:: atomic { up[A] && spread ->
 		spread = false;
 		for (k_ : 2 .. OTHERS) { ops[k_] = !knows[k_] } }
-	:: up[M] && ops[M] -> atomic { ops[M] = false; knows[M] = true }
-	:: lose && ops[M] -> atomic { ops[M] = false; lose = false }
+	:: atomic { up[M] && ops[M] -> ops[M] = false; knows[M] = true }
+	:: atomic { lose && ops[M] -> ops[M] = false; lose = false }
 #if OTHERS == 3
-	:: up[3] && ops[3] -> atomic { ops[3] = false; knows[3] = true }
-	:: lose && ops[3] -> atomic { ops[3] = false; lose = false }
+	:: atomic { up[3] && ops[3] -> ops[3] = false; knows[3] = true }
+	:: atomic { lose && ops[3] -> ops[3] = false; lose = false }
 #endif
 	od
 }
@@ -583,10 +644,10 @@ end:	do
 /* time: T1 of all ends when nothing else can happen, and a few earlier ones */
 proctype Clock(byte unused) {
 	do
-	:: early > 0 && DUE(1,0) -> atomic { early--; t1(1, 0) }
-	:: early > 0 && DUE(1,1) -> atomic { early--; t1(1, 1) }
-	:: early > 0 && DUE(2,0) -> atomic { early--; t1(2, 0) }
-	:: early > 0 && DUE(2,1) -> atomic { early--; t1(2, 1) }
+	:: atomic { early > 0 && DUE(1,0) -> early--; t1(1, 0) }
+	:: atomic { early > 0 && DUE(1,1) -> early--; t1(1, 1) }
+	:: atomic { early > 0 && DUE(2,0) -> early--; t1(2, 0) }
+	:: atomic { early > 0 && DUE(2,1) -> early--; t1(2, 1) }
 	:: timeout -> atomic {
 		if
 		:: (status != JOINS || !up[0]) && ALL(NOTDUES) -> assert(settled); goto over
@@ -595,6 +656,12 @@ proctype Clock(byte unused) {
 		t1(1, 0); t1(1, 1); t1(2, 0); t1(2, 1);
 #if OTHERS == 3
 		t1(3, 0); t1(3, 1);
+#endif
+#ifndef BUG_15
+		if
+		:: status == JOINS && up[0] && HEALTHY(A,0) -> asks = true /* askForLog() */
+		:: else
+		fi;
 #endif
 		if
 		:: status == JOINS && up[0] && age < 4 -> age++
@@ -625,11 +692,11 @@ over:	skip
 proctype Trouble(byte unused) {
 	do
 #ifdef GONE_A
-	:: crash -> atomic { crash = false; up[A] = false }
+	:: atomic { crash -> crash = false; up[A] = false }
 #endif
 #ifdef RESTART
 	/* what a step stored and handed over stays; operations under way have to be asked for again */
-	:: crash -> atomic {
+	:: atomic { crash ->
 		crash = false; up[RESTART] = false;
 		for (q_ : 1 .. OTHERS) {
 			for (k_ : 1 .. MOST) {
@@ -643,17 +710,17 @@ proctype Trouble(byte unused) {
 	:: !up[RESTART] -> up[RESTART] = true
 #endif
 #ifdef REPAIR
-	:: repair && HEALTHY(1,0) -> atomic { repair = false; replace[E(1,0)] = true }
-	:: repair && HEALTHY(2,0) -> atomic { repair = false; replace[E(2,0)] = true }
-	:: repair && HEALTHY(1,1) -> atomic { repair = false; need1[E(1,0)] = 1 }
-	:: repair && HEALTHY(2,1) -> atomic { repair = false; need1[E(2,0)] = 2 }
+	:: atomic { repair && HEALTHY(1,0) -> repair = false; replace[E(1,0)] = true }
+	:: atomic { repair && HEALTHY(2,0) -> repair = false; replace[E(2,0)] = true }
+	:: atomic { repair && HEALTHY(1,1) -> repair = false; need1[E(1,0)] = 1 }
+	:: atomic { repair && HEALTHY(2,1) -> repair = false; need1[E(2,0)] = 2 }
 #endif
 #ifdef FORGE
-	:: forge && WAITS(1,0,1) && conf[C(1,0,1)] == 0 && st[S(1,0,1,1)] != JOINED -> atomic { forge = false; conf[C(1,0,1)] = 2 }
-	:: forge && WAITS(2,0,1) && conf[C(2,0,1)] == 0 && st[S(2,0,1,1)] != JOINED -> atomic { forge = false; conf[C(2,0,1)] = 2 }
+	:: atomic { forge && WAITS(1,0,1) && conf[C(1,0,1)] == 0 && st[S(1,0,1,1)] != JOINED -> forge = false; conf[C(1,0,1)] = 2 }
+	:: atomic { forge && WAITS(2,0,1) && conf[C(2,0,1)] == 0 && st[S(2,0,1,1)] != JOINED -> forge = false; conf[C(2,0,1)] = 2 }
 #endif
 	/* nothing more will go wrong */
-	:: crash || repair || forge -> atomic { crash = false; repair = false; forge = false }
+	:: atomic { crash || repair || forge -> crash = false; repair = false; forge = false }
 	:: !crash && !repair && !forge && ALL(RUNS) && up[0] -> break
 #ifdef GONE_A
 	:: !crash && !up[A] -> break

@@ -11,7 +11,7 @@ type faults struct {
 	rng      *rand.Rand
 	count    map[string]int     // what has gone wrong, by kind
 	kill     float64            // share of steps behind which the process ends in the middle of their effects
-	lose     float64            // share of bodies that a relay takes and loses
+	lose     float64            // share of bodies, confirmations and frames between contacts that a relay takes and loses
 	repeat   float64            // share of bodies that arrive twice
 	late     float64            // share of bodies that later ones overtake
 	cut      map[[2]*node]bool  // nothing leaves the first for the second
@@ -55,19 +55,22 @@ func (f *faults) killed(n *node) bool {
 	return f != nil && n.filter == nil && f.hit("killed behind a commit", f.chance(f.kill))
 }
 
-// member tells whether both ends of a connection are members already. Until then nothing is lost: a relay that loses the
-// log of a new member ends its join, as one that loses a confirmation ends a connection.
+// members tells whether both ends of a connection are members already. Until then nothing is repeated or overtaken: what
+// is sent while a connection is made has its order from the connection layer.
 func (f *faults) members(c *simConn) bool {
 	a, b := c.owner.g, c.peer.owner.g
 	return a != nil && b != nil && a.main.status != StatusJoining && b.main.status != StatusJoining
 }
 
-func (f *faults) loses(c *simConn) bool {
-	return f != nil && f.members(c) && f.hit("body lost", f.chance(f.lose))
+// loses tells whether a relay loses what is sent, be it a body, a confirmation or a frame between contacts.
+func (f *faults) loses(what string) bool {
+	return f != nil && f.hit(what+" lost", f.chance(f.lose))
 }
+
 func (f *faults) repeats(c *simConn) bool {
 	return f != nil && f.members(c) && f.hit("body repeated", f.chance(f.repeat))
 }
+
 func (f *faults) overtaken(c *simConn) bool {
 	return f != nil && c.peer != nil && f.members(c) && f.hit("body overtaken", f.chance(f.late))
 }

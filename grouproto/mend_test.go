@@ -256,6 +256,31 @@ func TestBothEndsOffer(t *testing.T) {
 	}
 }
 
+// TestOfferOfWhoDoesNotOfferAnyMore: both ends have offered with one attempt, so each refuses the other's, and then the logs
+// come to agree that one of them does not make the offers.
+func TestOfferOfWhoDoesNotOfferAnyMore(t *testing.T) {
+	s := newSim(t, 14)
+	s.group(3, oplog.Symmetric())
+	x, y := s.named("m1"), s.named("m2") // y makes the offers
+	s.run(2 * time.Hour)
+	for _, ends := range [][2]*node{{x, y}, {y, x}} {
+		n, p := ends[0], ends[0].g.peers[ends[1].g.self]
+		if n == x {
+			st := &step{Group: x.g, env: x.env(x.tx)}
+			st.begin(p)
+			st.finish()
+			x.perform(st.out)
+		}
+		n.step(SendFailed{p.ready().name, 0, ReasonAuth})
+	}
+	p, q := x.g.peers[y.g.self], y.g.peers[x.g.self]
+	if p.offering() == nil || q.offering() == nil || p.attempt != q.attempt || x.g.initiates(p) {
+		t.Fatal("not both have offered")
+	}
+	s.until(10*time.Minute, func() bool { return s.connected(x, y) })
+	s.agree(s.nodes...)
+}
+
 // otherAdd makes an add of a member that the creator of the group could have written in its place, with a smaller ID.
 func otherAdd(t *testing.T, creator, member *node) *oplog.Op {
 	t.Helper()

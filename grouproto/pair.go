@@ -451,6 +451,12 @@ func (s *step) pairTimers() {
 		case c != nil && c.state == connOffered && s.due(c.expiry):
 			s.dropConn(p, c)
 			p.retryAt = time.Time{}
+		case c != nil && c.state == connOffered && !s.initiates(p):
+			// The logs differed when it was made; the other end may have refused it and wait for us to take its own.
+			s.dropConn(p, c)
+			s.wait(p, ReasonNoAnswer)
+			s.backOff(p)
+			s.need(p)
 		case c != nil && c.state == connOffered:
 			c.routed = false
 			p.retryAt = time.Time{}

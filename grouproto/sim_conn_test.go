@@ -71,7 +71,7 @@ func (n *node) join(e JoinConn) {
 			return true
 		}
 		their.peer, their.binding = c, c.binding
-		if s.loses != nil && s.loses(n, their.owner, e) {
+		if s.faults.loses("confirmation") || s.loses != nil && s.loses(n, their.owner, e) {
 			return true
 		}
 		c.arrive(func() { their.owner.step(Conf{their.name, "conf-" + c.name, their.binding, info}) })
@@ -83,7 +83,7 @@ func (n *node) allow(e AllowConn) {
 	c := n.sim.conns[e.Conn]
 	c.operate(func() bool {
 		n.step(Connected{c.name})
-		if s := n.sim; s.loses != nil && s.loses(n, c.peer.owner, e) {
+		if s := n.sim; s.faults.loses("confirmation") || s.loses != nil && s.loses(n, c.peer.owner, e) {
 			return true
 		}
 		c.arrive(func() {
@@ -123,7 +123,7 @@ func (n *node) sendOver(e SendConn) {
 			}
 			return false
 		}
-		if s.faults.loses(c) || s.loses != nil && s.loses(n, to.owner, e) {
+		if s.faults.loses("body") || s.loses != nil && s.loses(n, to.owner, e) {
 			n.step(Sent{c.name, e.Ref})
 			return true
 		}

@@ -436,7 +436,7 @@ func (n *node) perform(effects []Effect) {
 		case SendContact:
 			other := s.named(e.Contact)
 			frame := bytes.Clone(e.Frame)
-			if s.faults.contactGone(n, other) || s.loses != nil && s.loses(n, other, e) {
+			if s.faults.contactGone(n, other) || s.faults.loses("frame between contacts") || s.loses != nil && s.loses(n, other, e) {
 				continue
 			}
 			s.after(s.delay(), func() { other.running(func() { other.contact(n, frame) }) })

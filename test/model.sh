@@ -72,13 +72,19 @@ check 'a message is lost' holds -DLOSE -DHOLDS=connected
 check 'a message is lost' holds -DLOSE -DHOLDS=settled
 check 'a message is lost, A crashes for good' holds -DLOSE -DGONE_A -DHOLDS=settled
 check 'a message is lost, B crashes and comes back' holds -DLOSE -DRESTART=0 -DHOLDS=connected
+check 'a message is lost, A crashes and comes back' holds -DLOSE -DRESTART=1 -DHOLDS=connected
+check 'a message is lost, M crashes and comes back' holds -DLOSE -DRESTART=2 -DHOLDS=connected
 check 'GREPAIR' holds -DREPAIR
-check 'GREPAIR' holds -DREPAIR -DEARLY=0 -DHOLDS=connected
+check 'GREPAIR' holds -DREPAIR -DHOLDS=connected
 check 'GREPAIR, a message is lost' holds -DREPAIR -DLOSE -DEARLY=0
+check 'GREPAIR, a message is lost' holds -DREPAIR -DLOSE -DEARLY=0 -DHOLDS=connected
 check "somebody else uses a link; a stranger's offer" holds -DFORGE
 check "somebody else uses a link; a stranger's offer" holds -DFORGE -DHOLDS=connected
+check "somebody else uses a link; a message is lost" holds -DFORGE -DLOSE -DEARLY=0 -DHOLDS=connected
 check 'both offer, B has the smaller key' holds -DBOTH -DSMALLER=0 -DEARLY=0 -DHOLDS=connected
 check 'both offer, M has the smaller key' holds -DBOTH -DSMALLER=1 -DEARLY=0 -DHOLDS=connected
+check 'both offer, B has the smaller key, a message is lost' holds -DBOTH -DSMALLER=0 -DEARLY=0 -DLOSE -DHOLDS=connected
+check 'both offer, M has the smaller key, a message is lost' holds -DBOTH -DSMALLER=1 -DEARLY=0 -DLOSE -DHOLDS=connected
 check 'four members, A crashes for good' holds -DFOUR -DGONE_A -DEARLY=0
 check 'four members, A crashes for good' holds -DFOUR -DGONE_A -DEARLY=0 -DHOLDS=introduced
 check 'fault 1: both offer, nothing is withdrawn' found -DBOTH -DSMALLER=0 -DEARLY=0 -DHOLDS=connected -DBUG_1
@@ -90,9 +96,14 @@ check "fault 6: a stranger's offer is joined" found -DFORGE -DBUG_6
 check 'fault 7: nothing is asked for again after a restart' found -DRESTART=0 -DHOLDS=connected -DBUG_7
 check 'fault 8: attempts are forgotten' found -DLOSE -DBUG_8
 check 'fault 9: G_NEED is ignored where the pair seems to work' found -DLOSE -DHOLDS=connected -DBUG_9
-check 'fault 10: an offer never expires' found -DLOSE -DHOLDS=connected -DBUG_10
+check 'fault 10: G_NEED never makes another offer' found -DLOSE -DHOLDS=connected -DBUG_10
 check 'fault 11: only the inviter passes offers on' found -DFOUR -DGONE_A -DEARLY=0 -DHOLDS=introduced -DBUG_11
 check 'fault 12: initiator deletes the old connection at I0' found -DREPAIR -DEARLY=0 -DBUG_12
+check 'fault 13: the offer that stands is not made again' found -DBOTH -DSMALLER=0 -DEARLY=0 -DHOLDS=connected -DBUG_13
+check 'fault 14: no G_NEED over the connection that was joined' found -DLOSE -DHOLDS=connected -DBUG_14
+check 'fault 15: the log is not asked for' found -DLOSE -DHOLDS=connected -DBUG_15
+check 'fault 16: T1 never makes another offer' found -DLOSE -DHOLDS=connected -DBUG_16
+check 'fault 17: the own offer is never given up' found -DBOTH -DSMALLER=1 -DEARLY=0 -DHOLDS=connected -DBUG_17
 echo
 if [ "$failed" -gt 0 ] || [ "$rows" = 0 ]; then
 	echo "$failed of $rows are not as expected"

@@ -66,3 +66,31 @@ func TestForkOfAGroupThatIsAskedFor(t *testing.T) {
 		t.Error("afterwards:", err)
 	}
 }
+
+// TestPairThatWaitsForARelayIsReported: a connection of a pair that cannot be made, for want of a relay, has a reason.
+func TestPairThatWaitsForARelayIsReported(t *testing.T) {
+	ctx := t.Context()
+	relay := startRelay(t)
+	a, b := newAgent(t, "alice", relay), newAgent(t, "bob", relay)
+	contact, back := connect(t, a, b)
+	group, err := a.GroupNew(ctx, GroupOptions{})
+	must(t, err)
+	_, err = a.GroupAdd(ctx, group, contact, AddOptions{})
+	must(t, err)
+	invitation := expect[GroupInvitation](b, connectionEntity(back))
+	a.close()
+	joined, err := b.GroupJoin(ctx, invitation.Invitation, nil)
+	must(t, err)
+	must(t, do(ctx, b.Agent, func(turn *turn) error {
+		for _, e := range slices.Collect(maps.Values(turn.loop.conns)) {
+			if e.meta.Group == joined {
+				turn.connEvent(e, conn.Waiting{Err: &conn.Error{Code: codeHost, Kind: conn.OurFault}})
+			}
+		}
+		return nil
+	}))
+	changed := expect(b, joined.Entity(), func(e *GroupChanged) bool { return e.Change == ChangeMemberWaiting })
+	if changed.Reason != grouproto.ReasonHost.String() {
+		t.Errorf("%+v", changed)
+	}
+}

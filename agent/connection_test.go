@@ -367,6 +367,8 @@ func TestRefusals(t *testing.T) {
 	lonely := newAgent(t, "lonely")
 	_, _, err := lonely.CreateConnection(ctx, CreateOptions{})
 	wantError(t, "create without relays", err, ErrNoRelay)
+	_, err = lonely.GroupJoin(ctx, "an invitation", nil)
+	wantError(t, "join a group without relays", err, ErrNoRelay)
 	_, err = lonely.JoinConnection(ctx, "simplex:/nonsense", JoinOptions{})
 	wantError(t, "join nonsense", err, &conn.Error{Code: conn.CodeLink})
 	_, err = alice.Send(ctx, ab, Outgoing{Body: []byte(groupPrefix + "x")})

@@ -100,12 +100,15 @@ func (a *Agent) GroupUninvite(ctx context.Context, g GroupID, invitation string)
 // GroupJoin accepts an invitation of a GroupInvitation event (GJOIN), or asks for a group with a group
 // link, as GroupAsk. Card as in GroupOptions. The rest happens by itself:
 // GroupChanged "joined", then MemberConnected for every member. Repeating it returns the same group. A second invitation
-// to a group that one is in or about to be in is refused, as by GroupReject: ErrMember.
+// to a group that one is in or about to be in is refused, as by GroupReject: ErrMember. Without a relay ErrNoRelay.
 func (a *Agent) GroupJoin(ctx context.Context, invitation string, card []byte) (GroupID, error) {
 	if IsGroupLink(invitation) {
 		return a.GroupAsk(ctx, invitation, AskOptions{Card: card})
 	}
 	g, err := call(ctx, a, func(t *turn) (GroupID, error) {
+		if len(t.config.Relays) == 0 {
+			return "", ErrNoRelay
+		}
 		return once(t, "join "+invitation, "group join", nil, func() (GroupID, error) {
 			inv, err := t.invitation(invitation)
 			if err != nil {

@@ -222,6 +222,8 @@ func (t *turn) groupConnEvent(e *connEntry, event conn.Event) {
 		in(grouproto.Info{Conn: name, Binding: ev.Binding, Info: ev.Info})
 	case conn.Joined:
 		t.setState(e, stateConnecting)
+	case conn.Waiting:
+		in(grouproto.Waits{Conn: name, Reason: reasonOf(ev.Err)})
 	case conn.Connected:
 		t.setState(e, stateConnected)
 		in(grouproto.Connected{Conn: name})

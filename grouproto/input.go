@@ -122,6 +122,11 @@ type (
 		Ref    Ref
 		Reason Reason
 	}
+	// Waits says that a connection that is being made waits for a relay for long, be it that there is none; it goes on trying.
+	Waits struct {
+		Conn   string
+		Reason Reason
+	}
 	// Quota says that the peer's queue is full; what was handed over stays with the connection, which retries it.
 	Quota struct{ Conn string }
 	// Continue says that the peer emptied its queue.
@@ -201,6 +206,7 @@ func (Connected) input()    {}
 func (Message) input()      {}
 func (Sent) input()         {}
 func (SendFailed) input()   {}
+func (Waits) input()        {}
 func (Quota) input()        {}
 func (Continue) input()     {}
 func (Failed) input()       {}

@@ -159,6 +159,9 @@ func (s *step) linkReady(p *peer, c *pairConn, link []byte) {
 	}
 	c.state, c.link, c.expiry, c.madeAt = connOffered, slices.Clone(link), s.env.Now.Add(OfferExpiry), s.env.Now
 	c.routed = false
+	if p.reason == ReasonHost || p.reason == ReasonTemporary {
+		p.reason = ReasonNone // there was a relay after all
+	}
 }
 
 // offerOf returns the signed offer of an offered connection.

@@ -165,6 +165,12 @@ func (s *step) take(in Input) {
 			s.doorFailed(DoorFailed{in.Conn, in.Reason})
 		}
 		s.onConn(in.Conn, func(p *peer, c *pairConn) { s.sendFailed(p, c, in.Ref, in.Reason) })
+	case Waits:
+		s.onConn(in.Conn, func(p *peer, c *pairConn) {
+			if c.state != connReady && !p.ended() {
+				s.wait(p, in.Reason)
+			}
+		})
 	case Quota:
 		s.onConn(in.Conn, func(p *peer, c *pairConn) {
 			if c == p.sendable() { // nothing waits for the queue of one that was replaced

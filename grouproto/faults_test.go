@@ -22,7 +22,7 @@ type faults struct {
 
 // faultKinds are all that goes wrong in the hostile simulation, as counted.
 var faultKinds = []string{
-	"fault body lost", "fault body repeated", "fault body overtaken", "fault cut off", "fault group cut in two", "fault no relay",
+	"fault body lost", "fault confirmation lost", "fault frame between contacts lost", "fault body repeated", "fault body overtaken", "fault cut off", "fault group cut in two", "fault no relay",
 	"fault contact gone", "fault queue full", "fault queue lost", "fault stopped", "fault killed behind a commit", "fault killed between steps",
 	"fault transaction failed", "fault clock set forward", "fault clock set back", "fault store gone back",
 }

@@ -122,6 +122,7 @@ const (
 	listJournal
 	lastJournal
 	dropJournal
+	putMeta
 	numStatements
 )
 
@@ -158,4 +159,5 @@ var queries = [numStatements]string{
 	listJournal:   "SELECT seq, sealed FROM journal ORDER BY seq",
 	lastJournal:   "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'",
 	dropJournal:   "DELETE FROM journal",
+	putMeta:       "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
 }

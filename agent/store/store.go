@@ -14,7 +14,7 @@
 // Without the key, somebody who has the file sees: how many connections, groups and other owners there are, in which
 // order they were made, how many records each has with the first byte, the length of their keys and the sizes of
 // their values; how many transactions changed many records in the last seconds and the sizes of their changes; how many queues, waiting bodies and events there are, and the sizes of these; cursors' positions, the
-// parameters of the key derivation. Two looks at the file at different times show which records changed. Identifiers
+// parameters of the key derivation, how many commits there were. Two looks at the file at different times show which records changed. Identifiers
 // (connection IDs, group and operation IDs, member keys, relay addresses, queue IDs, cursor names) are not readable,
 // and equal identifiers in two stores do not look alike. The file protects no integrity against a thief who can put
 // an old copy back.
@@ -90,6 +90,7 @@ type Store struct {
 	limits     journalLimits
 	journalSeq uint64 // last number used for an entry
 	commits    int
+	position   position
 	open       bool // a write transaction is open
 }
 
@@ -128,6 +129,9 @@ func Open(o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.statements, err = prepare(s.conn); err != nil {
+		return nil, err
+	}
+	if err := s.openPosition(path); err != nil {
 		return nil, err
 	}
 	if err := s.openJournal(); err != nil {
@@ -183,6 +187,10 @@ func (s *Store) Close() error {
 	if s.write != nil {
 		errs = append(errs, s.write.Close())
 		s.write = nil
+	}
+	if s.position.file != nil {
+		_ = s.position.file.Close()
+		s.position.file = nil
 	}
 	if s.seals != nil {
 		s.seals.clear()

@@ -20,6 +20,8 @@ type Tx struct {
 	journal  *journal // a reader's, once it needed it
 	writable bool
 	changed  bool // something was written
+	noticed  bool // see Noticed
+	commits  uint64
 	err      error
 	done     bool
 }
@@ -132,6 +134,7 @@ func (tx *Tx) Commit() error {
 	o := &tx.store.options
 	tx.writeBodies()
 	tx.writeRecords()
+	tx.count()
 	if tx.err == nil && tx.changed && o.BeforeCommit != nil {
 		tx.fail("commit", o.BeforeCommit())
 	}
@@ -150,6 +153,7 @@ func (tx *Tx) Commit() error {
 	if !tx.changed {
 		return nil
 	}
+	tx.store.counted(tx)
 	tx.store.commits++
 	if o.AfterCommit != nil {
 		o.AfterCommit(tx.store.commits)

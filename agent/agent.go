@@ -11,6 +11,7 @@ import (
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/grouproto"
 	"github.com/coterie-im/coterie/queue"
 	"github.com/coterie-im/coterie/queue/client"
 	"github.com/coterie-im/coterie/queue/transport"
@@ -41,8 +42,10 @@ type Config struct {
 	// AfterCommit is called after the n-th commit that changed something (store.Options); for tests.
 	AfterCommit func(n int)
 
-	relay        func(queue.Server) relay // tests put their own here
-	beforeCommit func() error             // store.Options, for tests
+	relay        func(queue.Server) relay                                      // tests put their own here
+	now          func() time.Time                                              // the clock, which tests may set wrong
+	effect       func(*turn, *groupEntry, grouproto.Effect) []grouproto.Effect // what a member does instead that misbehaves, in tests
+	beforeCommit func() error                                                  // store.Options, for tests
 }
 
 const (
@@ -92,6 +95,9 @@ func Open(ctx context.Context, c Config) (*Agent, error) {
 	}
 	if c.Spread == 0 {
 		c.Spread = defaultSpread
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	if c.relay == nil {
 		dialer := c.Dialer

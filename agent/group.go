@@ -256,7 +256,7 @@ type GroupInfo struct {
 	Ops       int               `json:"ops"`
 	Next      uint64            `json:"next"` // number of the own next message
 	Inviter   MemberID          `json:"inviter,omitempty"`
-	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation, ratchet, ratchets
+	Recovery  string            `json:"recovery,omitempty"` // why nothing can be written now: asked, message, operation, ratchet, ratchets, store
 	Upgrade   bool              `json:"upgrade,omitempty"`  // a newer version of this program is needed, for operations up to policy.version or for those unjudged
 	Unjudged  int               `json:"unjudged,omitempty"` // operations that are kept and passed on and that this version cannot judge
 	Limits    map[string]uint64 `json:"limits,omitempty"`   // how often each limit was met since the group was loaded

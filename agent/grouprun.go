@@ -99,6 +99,16 @@ func (t *turn) groupEffects(g *groupEntry, effects []grouproto.Effect) {
 }
 
 func (t *turn) groupEffect(g *groupEntry, effect grouproto.Effect) {
+	if change := t.config.effect; change != nil {
+		for _, f := range change(t, g, effect) {
+			t.performEffect(g, f)
+		}
+		return
+	}
+	t.performEffect(g, effect)
+}
+
+func (t *turn) performEffect(g *groupEntry, effect grouproto.Effect) {
 	switch f := effect.(type) {
 	case grouproto.Done:
 	case grouproto.NewConn:

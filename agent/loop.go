@@ -94,7 +94,7 @@ func (a *Agent) run() {
 			timer.Reset(0)
 			idle = timer.C
 		} else if at := a.nextWake(); !at.IsZero() {
-			timer.Reset(time.Until(at))
+			timer.Reset(at.Sub(a.config.now()))
 			idle = timer.C
 		}
 		select {
@@ -130,7 +130,7 @@ func (a *Agent) put(k task) bool {
 		return false
 	}
 	l.lazy = append(l.lazy, k)
-	l.lazyAt = earlier(l.lazyAt, time.Now().Add(k.lazy))
+	l.lazyAt = earlier(l.lazyAt, a.config.now().Add(k.lazy))
 	return true
 }
 
@@ -184,7 +184,7 @@ func earlier(x, y time.Time) time.Time {
 // due returns what time has made due.
 func (a *Agent) due() (batch []task) {
 	l := &a.loop
-	now := time.Now()
+	now := a.config.now()
 	if len(l.lost) > 0 && !now.Before(l.retryAt) {
 		batch = append(batch, l.lost...)
 		l.lost, l.retryAt = nil, time.Time{}
@@ -225,7 +225,7 @@ func (a *Agent) share(batch []task) (taken int) {
 	t, err := a.begin()
 	var results []error
 	if err == nil {
-		for len(results) == 0 || len(results) < len(batch) && time.Since(t.now) < batchTime {
+		for len(results) == 0 || len(results) < len(batch) && a.config.now().Sub(t.now) < batchTime {
 			results = append(results, batch[len(results)].run(t))
 			t.settle()
 		}
@@ -262,7 +262,7 @@ func (a *Agent) keep(k task) {
 	l.lost = append(l.lost, k)
 	if l.retryAt.IsZero() {
 		l.retry = min(max(firstStoreRetry, 2*l.retry), lastStoreRetry)
-		l.retryAt = time.Now().Add(l.retry)
+		l.retryAt = a.config.now().Add(l.retry)
 	}
 }
 
@@ -287,7 +287,7 @@ func (a *Agent) begin() (*turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &turn{Agent: a, tx: tx, now: time.Now().UTC(), touched: map[wakeKey]bool{}}, nil
+	return &turn{Agent: a, tx: tx, now: a.config.now().UTC(), touched: map[wakeKey]bool{}}, nil
 }
 
 // later adds something that follows from what is being done. Everything a task leads to is done before the next task.

@@ -13,6 +13,7 @@ func (a *testAgent) restoreFrom(old []byte) {
 	a.t.Helper()
 	a.close()
 	must(a.t, os.WriteFile(a.config.Store, old, 0o600))
+	must(a.t, os.Remove(a.config.Store+".commits")) // as on another machine: nothing tells that it is old
 	a.open()
 }
 

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/grouproto"
@@ -148,7 +147,7 @@ func (a *Agent) dispatch(e *connEntry, op conn.Operation, spread bool) {
 		// The loop cannot wait for its own inbox.
 		failed := endedJob{job{conn: e.id, op: op}, conn.OperationFailed{Op: op.Name(), Class: conn.Host, Code: codeHost}}
 		l.lost = append(l.lost, task{run: func(t *turn) error { return t.ended(nil, failed) }})
-		l.retryAt = earlier(l.retryAt, time.Now())
+		l.retryAt = earlier(l.retryAt, a.config.now())
 		return
 	}
 	s, j := a.session(server), job{e.id, op, e.meta.Group != ""}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/coterie-im/coterie/agent/conn"
 	"github.com/coterie-im/coterie/agent/store"
+	"github.com/coterie-im/coterie/grouproto"
 	"github.com/coterie-im/coterie/queue"
 )
 
@@ -33,6 +34,12 @@ func (a *Agent) start() error {
 	if err := t.tx.Err(); err != nil {
 		return err
 	}
+	if a.store.Older() {
+		a.log.Warn("store was replaced by an older copy of itself")
+		if err := a.cameBack(conns, groups); err != nil {
+			return err
+		}
+	}
 	a.loop.boot = append(a.loop.boot, func(t *turn) { t.subscribeRoutes(routes) })
 	for _, id := range conns {
 		a.boot(wakeKey{wakeConn, id})
@@ -41,6 +48,31 @@ func (a *Agent) start() error {
 	for _, id := range groups {
 		a.boot(wakeKey{wakeGroup, id})
 	}
+	return nil
+}
+
+// cameBack begins, before anything else is done, what makes an old copy of the store harmless: ratchets are made again,
+// because its keys were used before, and groups recover (docs/groups.md, "Recovery").
+func (a *Agent) cameBack(conns, groups []string) error {
+	t, err := a.begin()
+	if err != nil {
+		return err
+	}
+	for _, id := range conns {
+		if e, err := t.conn(ConnectionID(id)); err == nil {
+			_ = t.stepConn(e, conn.Resynchronise{Force: true}) // those that are not made yet have nothing to make again
+		}
+	}
+	t.settle()
+	for _, id := range groups {
+		_, _ = t.groupCommand(GroupID(id), grouproto.Recover{Why: grouproto.RecoveryStore}) // refused where one is no member
+	}
+	t.settle()
+	t.tx.Noticed()
+	if err := t.commit(); err != nil {
+		return err
+	}
+	t.release()
 	return nil
 }
 

@@ -43,7 +43,7 @@ type (
 		Value []byte
 	}
 	// Recover says that the records of this group are older than what it has sent since, as after a restored backup
-	// (GRECOVER); Why is RecoveryAsked. See Recovering.
+	// (GRECOVER); Why is RecoveryAsked, or RecoveryStore if the store has noticed. See Recovering.
 	Recover struct{ Why Recovery }
 	// Repair asks for a new connection with a member (GREPAIR), at most once an hour.
 	Repair struct{ Member Key }

@@ -23,11 +23,12 @@ const (
 	RecoveryOperation          // a member had an own operation that is not here
 	RecoveryCheck              // a ratchet has parted: nothing is written until a member has told what it has
 	RecoveryRatchets           // several have parted, and nobody told anything
+	RecoveryStore              // whoever keeps the records has found that they are older than what was kept before
 )
 
 // String returns the reason's stable name; empty for RecoveryNone.
 func (r Recovery) String() string {
-	return [...]string{"", "asked", "message", "operation", "ratchet", "ratchets"}[min(r, RecoveryRatchets)]
+	return [...]string{"", "asked", "message", "operation", "ratchet", "ratchets", "store"}[min(r, RecoveryStore)]
 }
 
 // recovering tells whether a recovery is under way that ends with a new run, and not just the question whether one is needed.
@@ -68,6 +69,9 @@ func (s *step) recoverCommand(why Recovery) (Done, error) {
 	if err := s.member(); err != nil {
 		return Done{}, err
 	}
+	if why == RecoveryStore {
+		s.recoverAnew()
+	}
 	s.beginRecovery(why)
 	return Done{}, nil
 }
@@ -82,6 +86,16 @@ func (s *step) beginRecovery(why Recovery) {
 	s.notice(Recovering{why})
 	if why != RecoveryMessage {
 		s.remakeRatchets()
+	}
+}
+
+// recoverAnew forgets what the records say about a recovery, and about ratchets that were made again: they are old too.
+func (s *step) recoverAnew() {
+	s.main.recovery, s.doubts = RecoveryNone, nil
+	for _, p := range s.present() {
+		for _, c := range p.conns {
+			c.rebound = rebound{}
+		}
 	}
 }
 

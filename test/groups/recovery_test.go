@@ -25,6 +25,7 @@ func (p *person) forgets(commits int, texts []string, setting string, others ...
 	}
 	p.close()
 	must(p.t, os.WriteFile(p.config.Store, old, 0o600))
+	p.unnoticed()
 	if commits == 0 {
 		p.open()
 		return
@@ -154,5 +155,45 @@ func TestTwoMembersAreRestoredAtOnce(t *testing.T) {
 	everybodyHas(t, append(texts, "who is there?", "b again", "c again"), people...)
 	if g := b.info(); string(g.Settings["title"]) != "by b" || string(g.Settings["about"]) != "by c" {
 		t.Error("an operation is missing")
+	}
+}
+
+// TestOldCopyIsNoticedAtTheStart: where the count of commits beside the store has stayed, the agent recovers before anything
+// else happens: nothing can be written under a number that was used, nobody is warned, and it need not be told by others.
+func TestOldCopyIsNoticedAtTheStart(t *testing.T) {
+	people := newPeople(t, world.StartRelay(t), 3)
+	a, b, c := people[0], people[1], people[2]
+	circle(t, people...)
+	say(t, "before", b, a, c)
+	old := b.copyStore()
+	lost := []string{"lost 0", "lost 1"}
+	for _, text := range lost {
+		say(t, text, b, a, c)
+	}
+	must(t, b.GroupSet(t.Context(), b.group, "about", []byte("forgotten")))
+	for _, o := range []*person{a, c} {
+		await(t, "the setting", func() bool { return string(o.info().Settings["about"]) == "forgotten" })
+	}
+	b.close()
+	must(t, os.WriteFile(b.config.Store, old, 0o600))
+	b.open()
+	next(b, func(_ agent.Event, e *agent.GroupChanged) bool { return e.Change == agent.ChangeRecovering && e.Reason == "store" })
+	b.isBack(lost, "about")
+	say(t, "again", b, a, c)
+	everybodyHas(t, append(lost, "before", "again"), people...)
+	b.close()
+	b.open()
+	if g := b.info(); g.Recovery != "" {
+		t.Error("it recovers once more after a start:", g.Recovery)
+	}
+	for _, o := range []*person{a, c} {
+		o.send("the last one")
+		next(o, func(_ agent.Event, e agent.EventData) bool {
+			if w, ok := e.(*agent.GroupWarning); ok {
+				t.Errorf("warned: %+v", w)
+			}
+			_, ok := e.(*agent.GroupSent)
+			return ok
+		})
 	}
 }

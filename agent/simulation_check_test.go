@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coterie-im/coterie/grouproto"
@@ -13,20 +15,26 @@ import (
 // simLimit is how long everything may take after the last fault.
 const simLimit = 40 * time.Hour
 
-// finish plays without faults until everything is as it must be, and then looks whether it stays so, and survives that all
-// agents are started again.
+// finish plays without faults until everything is as it must be, and then looks whether it stays so, survives that all
+// agents are started again, and is good for another message of everybody.
 func (w *simWorld) finish() {
-	for _, round := range []string{"after the faults", "after a rest", "after a restart"} {
+	for _, round := range []string{"after the faults", "after a rest", "after a restart", "after a last word"} {
 		if !w.quiet(round) {
 			return
 		}
 		w.note("world", "all is well %s", round)
-		if round != "after the faults" {
-			continue
-		}
-		for range 20 {
-			w.pass(time.Minute)
-			w.drain()
+		switch round {
+		case "after the faults":
+			for range 20 {
+				w.pass(time.Minute)
+				w.drain()
+			}
+		case "after a restart":
+			for _, p := range w.people {
+				if p.status == "member" {
+					p.say()
+				}
+			}
 		}
 	}
 	for _, p := range w.people {
@@ -101,7 +109,7 @@ func (w *simWorld) problems() (all []string) {
 		info, err := p.agent.Group(context.Background(), p.group)
 		w.must(err)
 		infos[p] = info
-		if info.Status == "member" {
+		if info.Status == "member" && p.villain == nil {
 			in = append(in, p)
 		}
 	}
@@ -112,6 +120,7 @@ func (w *simWorld) problems() (all []string) {
 	pieces := w.pieces(in, infos)
 	for _, piece := range pieces {
 		w.together(piece, infos, in, add)
+		w.reported(piece, add)
 	}
 	for _, text := range w.texts() {
 		said := w.said[text]
@@ -120,7 +129,7 @@ func (w *simWorld) problems() (all []string) {
 				continue
 			}
 			for _, p := range piece {
-				if said.taken && said.must[p.name] && p != said.author && p.got[text] == 0 {
+				if said.taken && said.must[p.name] && !said.forgotten && !(w.restored && said.author.status != "member") && said.author.villain == nil && p != said.author && p.got[text] == 0 {
 					add("%s has not got %s", p.name, text)
 				}
 			}
@@ -137,17 +146,20 @@ func (w *simWorld) problems() (all []string) {
 // letters checks what one has written to the other over a contact or a direct connection: all of it arrives, once. What a
 // member wrote to another that has not accepted a direct connection, or left, may stay where it is.
 func (w *simWorld) letters(p, q *simPerson, add func(string, ...any)) {
+	if p.restored || q.restored {
+		return
+	}
 	wrote, got := p.wrote[q.name], q.texts[p.name]
 	for i, text := range got {
 		if slices.Contains(got[:i], text) {
 			w.wrong("%s got %s twice", q.name, text)
 		}
-		if !slices.Contains(wrote, text) && !p.perhaps[text] {
+		if !slices.Contains(wrote, text) && !p.tried[text] {
 			w.wrong("%s got %s, which %s did not write", q.name, text, p.name)
 		}
 	}
 	for _, text := range wrote {
-		if !slices.Contains(got, text) && (!p.perhaps[text] || p.ready[q.name]) {
+		if !slices.Contains(got, text) && !p.perhaps[text] {
 			add("%s has not got %s", q.name, text)
 		}
 	}
@@ -173,10 +185,13 @@ func (w *simWorld) together(piece []*simPerson, infos map[*simPerson]GroupInfo, 
 			q := w.person(w.who(m.Member))
 			switch {
 			case !m.Present:
+			case q != nil && q.villain != nil:
 			case q == nil:
 				add("%s sees a member that nobody is", p.name)
 			case !slices.Contains(in, q) && !orphaned(in):
 				add("%s sees %s as a member, who is %s", p.name, q.name, infos[q].Status)
+			case (p.restored || q.restored) && m.Reason != "" && slices.Contains(in, q):
+				// It may wait for a connection that it has forgotten and the other one has not. It says so.
 			case q != p && slices.Contains(in, q) && m.Pair != "connected" && (slices.Contains(piece, q) || m.Reason == ""):
 				add("%s is not connected with %s: %s, %q", p.name, q.name, m.Pair, m.Reason)
 			}
@@ -217,9 +232,10 @@ func orphaned(in []*simPerson) bool {
 	return slices.ContainsFunc(in, func(p *simPerson) bool { return p.inviter != nil && !slices.Contains(in, p.inviter) })
 }
 
-// lost notes that messages were given up for a member. Who is not in the group any more does not finish what it began.
+// lost notes that messages were given up for a member. Who is not in the group any more does not finish what it began, and
+// who went back to an old copy may have used numbers that were used before.
 func (w *simWorld) lost(p *simPerson, d *GroupSendFailed) {
-	if d.Reason == grouproto.ReasonEnded.String() {
+	if d.Reason == grouproto.ReasonEnded.String() || p.restored && d.Reason == grouproto.ReasonNumber.String() {
 		for _, said := range w.said {
 			if said.author == p && d.Numbers.From <= said.number && said.number <= d.Numbers.To {
 				delete(said.must, w.who(d.Member))
@@ -227,5 +243,53 @@ func (w *simWorld) lost(p *simPerson, d *GroupSendFailed) {
 		}
 		return
 	}
+	if v := w.villainOf(); v != nil && (v == p || w.who(d.Member) == v.name) {
+		return // it names other contents
+	}
 	w.wrong("%s is told that messages %v did not reach %s: %s", p.name, d.Numbers, w.who(d.Member), d.Reason)
+}
+
+// warning checks that nobody is warned of an honest member without a reason.
+func (p *simPerson) warning(d *GroupWarning) {
+	w, about := p.w, p.w.person(p.w.who(d.Member))
+	if p.villain != nil {
+		return
+	}
+	w.seen["warning: "+d.Warning]++
+	p.warned[d.Warning+" "+w.who(d.Member)] = true
+	switch {
+	case about != nil && about.villain != nil:
+		return
+	case d.Warning == "disputed" && (w.plan.villain >= 0 || w.restored):
+		return // what somebody has said twice or made up, others pass on; nobody can prove who did it
+	case d.Warning == "equivocation" && about != nil && about.restored && (!about.noticed || about.status == "left"):
+		return // it wrote before it knew that it had gone back, or left without waiting
+	case d.Warning == "limit" && (w.plan.faults > 0 || w.restored || w.plan.villain >= 0):
+		return // what paces questions is lost with the process
+	case d.Warning == "hello" && w.seen["steals a request"]+w.seen["relay loses a message"]+w.seen["relay doubles a message"]+w.seen["relay holds a message back"] > 0:
+		return // whoever holds a request can answer it with a wrong hello
+	}
+	w.wrong("%s is warned: %s %s", p.name, d.Warning, w.who(d.Member))
+}
+
+// reported checks that what can be noticed was told to everybody who could.
+func (w *simWorld) reported(piece []*simPerson, add func(string, ...any)) {
+	for _, p := range piece {
+		for _, lie := range slices.Sorted(maps.Keys(p.lies)) {
+			if slices.ContainsFunc(piece, func(a *simPerson) bool { return strings.HasPrefix(lie, a.name) }) {
+				add("%s still has a false copy of %s", p.name, lie)
+			}
+		}
+		if v := w.villainOf(); v != nil && v.villain.equivocated && !p.warned["equivocation "+v.name] {
+			add("%s was not warned that %s has written two operations side by side", p.name, v.name)
+		}
+	}
+}
+
+// villainOf returns who misbehaves, nil if nobody does.
+func (w *simWorld) villainOf() *simPerson {
+	if w.plan.villain < 0 {
+		return nil
+	}
+	return w.people[w.plan.villain]
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,8 @@ type simSaid struct {
 	late   bool            // written after somebody had removed the author
 	must   map[string]bool // who was present before and after, as the author knew
 	may    map[string]bool // who was present before or after
+
+	forgotten bool // its author went back to a time before it, perhaps
 }
 
 func (p *simPerson) makeGroup(ctx context.Context, a *Agent) error {
@@ -171,7 +174,7 @@ func (p *simPerson) title() {
 func (p *simPerson) remove(q *simPerson) {
 	p.do(&simCall{what: "removes " + q.name, run: func(ctx context.Context, a *Agent) error {
 		err := a.GroupRemove(ctx, p.group, RemoveOptions{Members: []MemberID{q.self}})
-		if err == nil {
+		if err == nil || errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled) {
 			q.removed = true
 		}
 		return p.refused(err)
@@ -193,9 +196,14 @@ func (p *simPerson) askDirect(q *simPerson) {
 		text := p.text(q)
 		p.do(&simCall{what: "writes " + text, once: true, run: func(ctx context.Context, a *Agent) error {
 			p.perhaps[text] = true
+			p.tried[text] = true
+			p.asking[q.name] = append(p.asking[q.name], text)
 			err := a.GroupDirectSend(ctx, p.group, q.self, []byte(text))
 			if err == nil {
 				p.wrote[q.name] = append(p.wrote[q.name], text)
+				if p.ready[q.name] {
+					delete(p.perhaps, text)
+				}
 			}
 			return p.refused(err)
 		}})
@@ -215,6 +223,9 @@ func (p *simPerson) write(phone *simPhone) {
 		_, err := a.Send(ctx, phone.id, Outgoing{Body: []byte(text), Key: text})
 		if err == nil {
 			p.wrote[phone.with.name] = append(p.wrote[phone.with.name], text)
+		}
+		if p.w.restored {
+			return p.refused(err) // while the ratchet is made again
 		}
 		return err
 	}})
@@ -252,10 +263,20 @@ func (p *simPerson) event(e Event) {
 	case *Message:
 		p.letter(e.Connection(), d)
 	case *Failed:
-		if d.Fault != "peer" && !strings.HasPrefix(d.Code, "BROKER") { // those are about a relay that cannot be reached just now
+		if p.villain == nil && d.Fault != "peer" && !p.w.restored && !strings.HasPrefix(d.Code, "BROKER") { // those are about a relay that cannot be reached just now
 			p.w.wrong("%s is told that a connection failed: %s %s", p.name, d.Code, d.Detail)
 		}
+	case *ResyncChanged:
+		if d.State == "allowed" || d.State == "required" {
+			id := e.Connection()
+			p.do(&simCall{what: "makes a ratchet again", run: func(ctx context.Context, a *Agent) error {
+				return p.refused(a.ConnectionResync(ctx, id, false))
+			}})
+		}
 	case *SendFailed:
+		if p.w.restored {
+			return
+		}
 		p.w.wrong("%s is told that a message was not delivered: %s", p.name, d.Code)
 	default:
 		p.groupEvent(e)
@@ -270,7 +291,7 @@ func (p *simPerson) letter(id ConnectionID, m *Message) {
 		p.w.wrong("%s got a message that is not for it: %s", p.name, m.Body)
 		return
 	}
-	if m.Integrity != "OK" {
+	if m.Integrity != "OK" && !p.w.restored {
 		p.w.wrong("%s got %s with integrity %s", p.name, m.Body, m.Integrity)
 	}
 	if !m.Again || !slices.Contains(p.texts[from], string(m.Body)) {
@@ -311,7 +332,10 @@ func (p *simPerson) groupEvent(e Event) {
 	case *GroupSendFailed:
 		p.w.lost(p, d)
 	case *GroupWarning:
-		p.w.wrong("%s is warned: %s %s", p.name, d.Warning, p.w.who(d.Member))
+		p.warning(d)
+	case *GroupMessageRefuted:
+		p.w.seen["false copy refuted"]++
+		delete(p.lies, p.w.numbered(d.Message))
 	case *DirectRequest:
 		accept := p.w.chance(0.8)
 		what := map[bool]string{true: "accepts ", false: "refuses "}[accept] + p.w.who(d.Member)
@@ -321,7 +345,13 @@ func (p *simPerson) groupEvent(e Event) {
 			}
 			return p.refused(a.GroupDirectReject(ctx, p.group, d.Request))
 		}})
+	case *DirectEnded:
+		delete(p.asking, p.w.who(d.Member)) // nobody will get them
 	case *DirectReady:
+		for _, text := range p.asking[p.w.who(d.Member)] {
+			delete(p.perhaps, text)
+		}
+		delete(p.asking, p.w.who(d.Member))
 		phone := &simPhone{with: p.w.person(p.w.who(d.Member)), id: d.Connection, ready: true}
 		p.phones[d.Connection] = phone
 		p.ready[phone.with.name] = true
@@ -335,15 +365,33 @@ func (p *simPerson) groupMessage(seq uint64, m *GroupMessage) {
 	text := string(m.Body)
 	said := p.w.said[text]
 	author := p.w.who(m.Message.Author)
+	by := p.w.person(author)
+	if by == nil {
+		p.w.wrong("%s got %q of somebody who is no member", p.name, text)
+		return
+	}
+	if m.Vouched != "" {
+		p.w.seen["vouched for"]++
+	}
+	if by.villain != nil || p.villain != nil {
+		return // it may say whatever it wants, and what its client is told is its own affair
+	}
+	made := said == nil || said.author != by
+	if made && m.Vouched != "" && p.w.plan.villain >= 0 && !m.Replaces {
+		p.w.seen["false copy told"]++
+		p.lies[p.w.numbered(m.Message)] = text
+		return
+	}
+	delete(p.lies, p.w.numbered(m.Message))
 	switch {
-	case said == nil || said.author.name != author:
+	case made:
 		p.w.wrong("%s got %q as a message of %s, who did not write it", p.name, text, author)
 		return
 	case p.got[text] != 0:
 		p.w.wrong("%s got %s twice, by events %d and %d", p.name, text, p.got[text], seq)
 	case !said.may[p.name]:
 		p.w.wrong("%s got %s, which was not for it", p.name, text)
-	case said.author == p:
+	case by == p:
 		p.w.wrong("%s was told its own message", p.name)
 	}
 	if p.gone[author] && said.late {
@@ -351,7 +399,11 @@ func (p *simPerson) groupMessage(seq uint64, m *GroupMessage) {
 	}
 	p.got[text] = seq
 	if m.Message.Number < p.heard[author] { // which may be when a message before it was missing
+		p.w.seen["out of order"]++
 		p.w.note(p.name, "got it out of order")
 	}
 	p.heard[author] = m.Message.Number
 }
+
+// numbered names a message by its author and number.
+func (w *simWorld) numbered(m MessageID) string { return fmt.Sprint(w.who(m.Author), m.Number) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/coterie-im/coterie/queue"
 )
-
-// simBackups lets agents come back from an old copy of their store.
-const simBackups = false
 
 // simPerson is an agent and its client. What the client knows outlives the agent's process, as with a bot that has a
 // database of its own: calls whose result is unknown are made again with the same key, events that come again are known
@@ -32,6 +28,12 @@ type simPerson struct {
 	armed  int // kill at this commit from now, counted down by the agent's loop
 	middle bool
 	cut    map[string]bool // relays that cannot be reached, by name
+	clock  time.Duration   // guarded by simWorld.mu: by how much it is wrong
+
+	copy     *simCopy // of the store, nil if there is none
+	restored bool     // the store went back to an old copy
+	noticed  bool     // and the agent was able to see it
+	villain  *simVillain
 
 	todo []*simCall // calls that are still to be made, in order
 	read uint64     // number of the last event that was taken in
@@ -53,7 +55,11 @@ type simPerson struct {
 	ready    map[string]bool // direct connections by the other's name
 	met      map[string]bool // members with whom a connection worked once
 	inviter  *simPerson
-	removed  bool // somebody has removed this person
+	removed  bool                // somebody has removed this person
+	asking   map[string][]string // texts for a direct connection that is asked for, by the other's name
+	tried    map[string]bool     // texts of which it is unknown whether they were written
+	lies     map[string]string   // false copies that somebody vouched for, by author and number
+	warned   map[string]bool     // warnings, by kind and member
 }
 
 // simPhone is a contact.
@@ -78,7 +84,7 @@ func (w *simWorld) newPerson(name string) *simPerson {
 		cut: map[string]bool{}, contacts: map[string]*simPhone{}, phones: map[ConnectionID]*simPhone{},
 		got: map[string]uint64{}, heard: map[string]uint64{}, gone: map[string]bool{},
 		texts: map[string][]string{}, wrote: map[string][]string{}, perhaps: map[string]bool{},
-		ready: map[string]bool{}, met: map[string]bool{},
+		ready: map[string]bool{}, met: map[string]bool{}, asking: map[string][]string{}, tried: map[string]bool{}, lies: map[string]string{}, warned: map[string]bool{},
 	}
 }
 
@@ -89,6 +95,8 @@ func (p *simPerson) open() {
 	p.w.mu.Unlock()
 	a, err := Open(context.Background(), Config{
 		Store: p.path, Key: testKey, Relays: p.w.servers(), Rand: p.rand,
+		now:          func() time.Time { return p.w.clockOf(p) },
+		effect:       p.effect(),
 		AfterCommit:  func(int) { p.commit(false) },
 		beforeCommit: func() error { p.commit(true); return nil },
 		relay: func(s queue.Server) relay {
@@ -108,6 +116,9 @@ func (p *simPerson) commit(before bool) {
 		return
 	}
 	if p.armed--; p.armed == 0 {
+		p.w.mu.Lock()
+		p.w.seen[map[bool]string{true: "killed before a commit", false: "killed behind a commit"}[before]]++
+		p.w.mu.Unlock()
 		runtime.Goexit() // and nothing that waited for this commit ever happens
 	}
 }
@@ -115,6 +126,7 @@ func (p *simPerson) commit(before bool) {
 // arm kills the agent: now, or at the n-th commit from now.
 func (p *simPerson) arm(n int) {
 	if n == 0 {
+		p.w.seen["killed at rest"]++
 		p.kill("is killed")
 		return
 	}
@@ -149,22 +161,6 @@ func (p *simPerson) reap() {
 		p.kill("was killed at a commit")
 	default:
 	}
-}
-
-// backup goes back to an older copy of the store.
-func (p *simPerson) backup() {
-	p.kill("is killed")
-	old := p.path + ".old"
-	if content, err := os.ReadFile(old); err == nil {
-		p.w.plan.backups--
-		p.w.must(os.WriteFile(p.path, content, 0o600))
-		p.w.note(p.name, "has an old copy of its store")
-		return
-	}
-	content, err := os.ReadFile(p.path)
-	p.w.must(err)
-	p.w.must(os.WriteFile(old, content, 0o600))
-	p.w.note(p.name, "makes a copy of its store")
 }
 
 // do adds a call to those that the client wants to make.

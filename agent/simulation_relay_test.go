@@ -26,6 +26,8 @@ type simRelay struct {
 	labels  map[queue.ID]string // of queues, by both IDs
 	subs    map[queue.ID]*simSubscription
 	made    map[string]int // queues so far, by owner
+	owners  map[queue.ID]*simPerson
+	held    map[queue.ID][]store.Message // back, until the next one
 }
 
 // simSubscription is the use of a queue by a session.
@@ -38,6 +40,7 @@ func (w *simWorld) newRelay(name string, quota int) *simRelay {
 	r := &simRelay{
 		w: w, name: name, store: store.NewMemory(quota), rand: w.random("relay " + name),
 		labels: map[queue.ID]string{}, subs: map[queue.ID]*simSubscription{}, made: map[string]int{},
+		owners: map[queue.ID]*simPerson{}, held: map[queue.ID][]store.Message{},
 		address: queue.Server{Hosts: []string{name + ".example.org"}},
 	}
 	_, _ = r.rand.Read(r.address.Fingerprint[:])
@@ -67,6 +70,7 @@ func (r *simRelay) create(s *simSession, command queue.NEW) (queue.IDS, error) {
 	_, err = r.store.Create(context.Background(), q)
 	r.w.must(err)
 	r.made[s.person.name]++
+	r.owners[q.Recipient] = s.person
 	label := fmt.Sprintf("%s#%d@%s", s.person.name, r.made[s.person.name], r.name)
 	r.labels[q.Recipient], r.labels[q.Sender] = label, label
 	if s.connected() {
@@ -106,13 +110,34 @@ func (r *simRelay) send(q client.Queue, notify bool, body []byte) error {
 		return queue.ErrAuth
 	}
 	m := store.Message{ID: r.id(), Time: r.w.now().Unix(), Notify: notify, Body: slices.Clone(body)}
-	sent, _, err := r.store.Send(context.Background(), found.Recipient, m)
-	r.w.must(err)
-	r.push(found.Recipient)
-	if sent.Full {
+	if r.w.tricked(r, found.Recipient, m) {
+		return nil
+	}
+	full := r.put(found.Recipient, m)
+	r.release(found.Recipient)
+	if full {
+		r.w.seen["queue full"]++
 		return queue.ErrQuota
 	}
 	return nil
+}
+
+// put stores a message and tells whether the queue is full.
+func (r *simRelay) put(id queue.ID, m store.Message) bool {
+	sent, _, err := r.store.Send(context.Background(), id, m)
+	r.w.must(err)
+	r.push(id)
+	return sent.Full
+}
+
+// release stores what was held back.
+func (r *simRelay) release(id queue.ID) {
+	for _, m := range r.held[id] {
+		if _, err := r.store.ByRecipient(context.Background(), id); err == nil {
+			r.put(id, m)
+		}
+	}
+	delete(r.held, id)
 }
 
 // subscribe executes SUB for one queue.
@@ -192,6 +217,7 @@ type simSession struct {
 type simEvent struct {
 	what  string
 	event client.Event
+	since int // commands there were when it was made
 }
 
 // simRequest is a command on its way.
@@ -214,7 +240,7 @@ func (w *simWorld) session(p *simPerson, r *simRelay) *simSession {
 	s := &simSession{w: w, relay: r, person: p, life: p.life, out: make(chan client.Event), up: !p.cut[r.name]}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.up {
-		s.waiting = append(s.waiting, simEvent{"connected", client.Connected{}})
+		s.waiting = append(s.waiting, simEvent{what: "connected", event: client.Connected{}})
 	}
 	w.started = append(w.started, s)
 	return s
@@ -230,12 +256,21 @@ func (s *simSession) ended() bool {
 }
 
 func (s *simSession) tell(what string, e client.Event) {
-	s.waiting = append(s.waiting, simEvent{what, e})
+	s.waiting = append(s.waiting, simEvent{what, e, s.w.numbers})
 }
 
-// disconnect ends the connection. What has arrived stays to be read.
+// disconnect ends the connection. What has arrived stays to be read; messages under way are lost, to come again.
 func (s *simSession) disconnect() {
 	s.up = false
+	arrived := s.w.rng.IntN(len(s.waiting) + 1)
+	s.waiting = slices.DeleteFunc(s.waiting, func(e simEvent) bool {
+		_, message := e.event.(client.Message)
+		if arrived--; message && arrived < 0 {
+			s.w.seen["message lost under way"]++
+			return true
+		}
+		return false
+	})
 	s.relay.drop(s)
 	s.tell("disconnected", client.Disconnected{Err: client.ErrDisconnected})
 }

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,7 +38,7 @@ func simFolder(t *testing.T) string {
 
 func TestSimulation(t *testing.T) {
 	// COTERIE_SEEDS sets how many seeds are played, COTERIE_SEED plays one and shows its trace with -v, COTERIE_TRACE=1
-	// writes the trace as it is made.
+	// writes the trace as it is made. COTERIE_FIRST is the first seed, COTERIE_GOON=1 names all seeds that fail.
 	folder := simFolder(t)
 	first, seeds := uint64(0), uint64(40)
 	if os.Getenv("COTERIE_SOAK") != "" {
@@ -45,13 +47,21 @@ func TestSimulation(t *testing.T) {
 	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEEDS"), 10, 64); err == nil {
 		seeds = n
 	}
+	if n, err := strconv.ParseUint(os.Getenv("COTERIE_FIRST"), 10, 64); err == nil {
+		first = n
+	}
 	if n, err := strconv.ParseUint(os.Getenv("COTERIE_SEED"), 10, 64); err == nil {
 		first, seeds = n, 1
 	}
+	goOn := os.Getenv("COTERIE_GOON") != ""
 	seen := map[string]int{}
 	for seed := first; seed < first+seeds; seed++ {
 		w := simulate(t, seed, folder)
 		w.count(seen)
+		if len(w.broken) > 0 && goOn {
+			t.Errorf("seed %d: %q", seed, w.broken)
+			continue
+		}
 		if len(w.broken) > 0 || testing.Verbose() && seeds == 1 {
 			t.Logf("trace of seed %d:\n%s", seed, strings.Join(w.trace, "\n"))
 		}
@@ -59,18 +69,8 @@ func TestSimulation(t *testing.T) {
 			t.Fatalf("seed %d:\n%s\nagain: COTERIE_SEED=%d go test -run '^TestSimulation$' ./agent", seed, strings.Join(w.broken, "\n"), seed)
 		}
 	}
-	t.Logf("%d seeds: %v", seeds, seen)
-}
-
-// count adds up what a run was like.
-func (w *simWorld) count(seen map[string]int) {
-	for _, what := range []string{"killed", " loses ", "a long time", "is told: GMSG ", "is told: GCON ", "is told: GREMOVED", "is told: GLEFT",
-		"is told: GDCON", "is told: MSG", "is told: ERR", "quota", "is told: GWARN", "vouched", "out of order", "executed true", "executed false"} {
-		for _, line := range w.trace {
-			if strings.Contains(line, what) {
-				seen[what]++
-			}
-		}
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		t.Logf("%7d %s", seen[what], what)
 	}
 }
 

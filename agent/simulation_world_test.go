@@ -29,11 +29,13 @@ type simWorld struct {
 	rng    *rand.Rand
 	begin  time.Time
 
-	relays []*simRelay
-	people []*simPerson
-	names  map[MemberID]string
-	said   map[string]*simSaid // group messages by their text
-	wished map[string]int
+	relays   []*simRelay
+	people   []*simPerson
+	names    map[MemberID]string
+	restored bool                // somebody's store went back to an old copy
+	said     map[string]*simSaid // group messages by their text
+	wished   map[string]int
+	seen     map[string]int // what was done to them, and what they did
 
 	mu      sync.Mutex
 	fresh   []*simRequest // guarded by mu: sent since the last decision
@@ -64,7 +66,11 @@ type simPlan struct {
 	unheard        float64 // chance that an answer is
 	says           int     // messages that each person would like to send
 	kills, jumps   int     // bounds
-	cuts, backups  int
+	cuts, outages  int
+	clocks         int     // clocks that are set wrong
+	backups        int     // stores that go back to an old copy of themselves
+	tricks         float64 // chance that a relay loses, doubles or holds back a message of a pair
+	villain        int     // who misbehaves; -1: nobody
 }
 
 func newSimPlan(r *rand.Rand) simPlan {
@@ -74,17 +80,26 @@ func newSimPlan(r *rand.Rand) simPlan {
 		moderated: r.IntN(4) == 0,
 		decisions: 300 + r.IntN(900),
 		patience:  []float64{0.05, 0.2, 0.4}[r.IntN(3)],
-		says:      1 + r.IntN(4),
+		says:      1 + r.IntN(8),
 	}
 	if r.IntN(3) == 0 {
 		p.quota = 2 + r.IntN(4)
 	}
+	p.villain = -1
+	if r.IntN(3) == 0 && p.people > 2 {
+		p.villain = r.IntN(p.people)
+	}
 	if r.IntN(8) > 0 {
 		p.faults = []float64{0.01, 0.03, 0.08}[r.IntN(3)]
-		p.kills, p.jumps, p.cuts, p.backups = 12, 3, 12, 1
+		p.kills, p.jumps, p.cuts, p.outages = 12, 3, 12, 2
 		if r.IntN(2) == 0 {
 			p.unsent, p.unheard = 0.1*r.Float64(), 0.1*r.Float64()
 		}
+		if r.IntN(3) == 0 {
+			p.tricks = 0.3 * r.Float64()
+		}
+		p.clocks = 3 * r.IntN(2)
+		p.backups = r.IntN(2)
 	}
 	return p
 }
@@ -92,7 +107,7 @@ func newSimPlan(r *rand.Rand) simPlan {
 func newSimWorld(t testing.TB, seed uint64, folder string) *simWorld {
 	w := &simWorld{
 		t: t, seed: seed, folder: folder, rng: rand.New(rand.NewPCG(seed, 0)), begin: time.Now(),
-		names: map[MemberID]string{}, said: map[string]*simSaid{}, wished: map[string]int{}, moved: make(chan struct{}, 1),
+		names: map[MemberID]string{}, said: map[string]*simSaid{}, wished: map[string]int{}, seen: map[string]int{}, moved: make(chan struct{}, 1),
 	}
 	w.plan = newSimPlan(w.rng)
 	for i := range w.plan.relays {
@@ -100,6 +115,9 @@ func newSimWorld(t testing.TB, seed uint64, folder string) *simWorld {
 	}
 	for i := range w.plan.people {
 		w.people = append(w.people, w.newPerson([]string{"ann", "bob", "cat", "dan", "eve"}[i]))
+	}
+	if w.plan.villain >= 0 {
+		w.people[w.plan.villain].misbehave()
 	}
 	w.note("world", "%+v", w.plan)
 	return w
@@ -114,6 +132,7 @@ type simRandom struct {
 	mu     sync.Mutex
 	source *rand.ChaCha8
 	bytes  uint64
+	heard  func([]byte) // who wants to know what came
 }
 
 func (r *simRandom) drawn() uint64 {
@@ -126,7 +145,11 @@ func (r *simRandom) Read(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.bytes += uint64(len(b))
-	return r.source.Read(b)
+	n, err := r.source.Read(b)
+	if r.heard != nil {
+		r.heard(b)
+	}
+	return n, err
 }
 
 func (w *simWorld) now() time.Time { return time.Now() }
@@ -259,6 +282,8 @@ func (w *simWorld) run() {
 	w.people[0].do(&simCall{what: "makes the group", run: w.people[0].makeGroup})
 	for range w.plan.decisions {
 		w.decide()
+		w.mischief()
+		w.backups()
 		if len(w.broken) > 0 {
 			return
 		}
@@ -330,8 +355,12 @@ func (w *simWorld) advance(r *simRequest) {
 	case !r.executed && !s.up && !left:
 		w.answer(r, &client.DialError{Err: client.ErrDisconnected})
 	case !r.executed && !left && !w.calm && w.chance(w.plan.unsent) && !strings.HasPrefix(r.key, "SUB"):
+		w.seen["command lost"]++
 		w.answer(r, client.ErrTimeout)
 	case !r.executed:
+		if w.requests[0] != r {
+			w.seen["command overtakes others"]++
+		}
 		r.err = r.execute()
 		r.executed = true
 		w.note(s.person.name, "%s%s", r.what, outcome(r.err))
@@ -341,6 +370,7 @@ func (w *simWorld) advance(r *simRequest) {
 	case left:
 		w.forget(r)
 	case !w.calm && w.chance(w.plan.unheard) && !strings.HasPrefix(r.key, "SUB"):
+		w.seen["answer lost"]++
 		w.answer(r, client.ErrTimeout)
 	default:
 		w.forget(r)
@@ -372,92 +402,15 @@ func (w *simWorld) deliver(s *simSession) {
 	e := s.waiting[0]
 	s.waiting = s.waiting[1:]
 	w.note(s.person.name, "from %s: %s", s.relay.name, e.what)
+	if strings.HasPrefix(e.what, "message") && e.since > 0 && w.numbers-e.since > 20 {
+		w.seen["message comes late"]++
+	}
 	select {
 	case s.out <- e.event:
 	default:
 		// The agent's goroutine is not there yet, or its inbox is full.
 		s.waiting = slices.Insert(s.waiting, 0, e)
 		w.note(s.person.name, "is not ready for it")
-	}
-}
-
-// fault does one of the things that go wrong.
-func (w *simWorld) fault() {
-	p := w.people[w.rng.IntN(len(w.people))]
-	switch w.rng.IntN(6) {
-	case 0, 1:
-		if w.plan.kills > 0 && p.agent != nil {
-			w.plan.kills--
-			p.arm(w.rng.IntN(4))
-		}
-	case 2, 3:
-		if w.plan.cuts > 0 {
-			w.plan.cuts--
-			w.cut(p, w.relays[w.rng.IntN(len(w.relays))])
-		}
-	case 4:
-		if w.plan.jumps > 0 {
-			w.plan.jumps--
-			w.pass(time.Duration(1+w.rng.IntN(180)) * time.Minute)
-			w.note("world", "a long time has passed")
-		}
-	case 5:
-		if simBackups && w.plan.backups > 0 && p.agent != nil {
-			p.backup()
-		}
-	}
-}
-
-// cut ends the connection of a person with a relay, or makes it again.
-func (w *simWorld) cut(p *simPerson, r *simRelay) {
-	w.mu.Lock()
-	p.cut[r.name] = !p.cut[r.name]
-	w.mu.Unlock()
-	for _, s := range w.sessions {
-		if s.person != p || s.relay != r || s.ended() || s.up != p.cut[r.name] {
-			continue
-		}
-		if s.up {
-			w.note(p.name, "loses %s", r.name)
-			s.disconnect()
-			for _, q := range slices.Clone(w.requests) {
-				if q.session == s && !w.left(q) {
-					w.lose(q)
-					synctest.Wait() // one result after the other
-				}
-			}
-		} else {
-			w.note(p.name, "reaches %s again", r.name)
-			s.reconnect()
-		}
-	}
-}
-
-// lose ends a command whose connection is lost.
-func (w *simWorld) lose(r *simRequest) {
-	if !r.executed && w.chance(0.5) {
-		r.err = r.execute()
-		r.executed = true
-	}
-	w.answer(r, client.ErrDisconnected)
-}
-
-// endFaults makes everything work again.
-func (w *simWorld) endFaults() {
-	w.calm = true
-	w.note("world", "no more faults")
-	for _, p := range w.people {
-		p.armed = 0
-		for _, r := range w.relays {
-			if p.cut[r.name] {
-				w.cut(p, r)
-				w.settle()
-			}
-		}
-		if p.agent == nil {
-			p.open()
-			w.settle()
-		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // A store counts its commits, inside and in a small file beside it, which is written after each commit. So the count in the
 // file beside is never ahead of what was committed, whenever a process or a machine stops: if it is, somebody has put an
-// older copy of the store in place (docs/agent.md, "Backups and copies"). Whoever puts back both, or the store alone on another
+// older copy of the store in place (docs/agent.md, "Backups, and why they are dangerous"). Whoever puts back both, or the store alone on another
 // machine, is not noticed.
 //
 //	identity 16, random · u64 commits · first 8 bytes of SHA-256 over these

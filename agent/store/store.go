@@ -14,7 +14,7 @@
 // Without the key, somebody who has the file sees: how many connections, groups and other owners there are, in which
 // order they were made, how many records each has with the first byte, the length of their keys and the sizes of
 // their values; how many transactions changed many records in the last seconds and the sizes of their changes; how many queues, waiting bodies and events there are, and the sizes of these; cursors' positions, the
-// parameters of the key derivation, how many commits there were. Two looks at the file at different times show which records changed. Identifiers
+// parameters of the key derivation, how many commits there were (also in a file beside it). Two looks at the file at different times show which records changed. Identifiers
 // (connection IDs, group and operation IDs, member keys, relay addresses, queue IDs, cursor names) are not readable,
 // and equal identifiers in two stores do not look alike. The file protects no integrity against a thief who can put
 // an old copy back.

@@ -177,7 +177,9 @@ func TestOldCopyIsNoticedAtTheStart(t *testing.T) {
 	b.close()
 	must(t, os.WriteFile(b.config.Store, old, 0o600))
 	b.open()
-	next(b, func(_ agent.Event, e *agent.GroupChanged) bool { return e.Change == agent.ChangeRecovering && e.Reason == "store" })
+	next(b, func(_ agent.Event, e *agent.GroupChanged) bool {
+		return e.Change == agent.ChangeRecovering && e.Reason == "store"
+	})
 	b.isBack(lost, "about")
 	say(t, "again", b, a, c)
 	everybodyHas(t, append(lost, "before", "again"), people...)

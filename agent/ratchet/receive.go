@@ -34,7 +34,13 @@ func (s *State) Decrypt(rand io.Reader, b []byte) (plaintext []byte, err error) 
 	}
 	var gap []skippedKey
 	if by.key == nextHeaderKey {
-		if gap, err = next.skipTo(h.previous); err != nil {
+		gap, err = next.skipTo(h.previous)
+		if errors.Is(err, ErrDuplicate) {
+			// Not a message once more: the peer counts fewer messages in its last chain than it has sent. It has gone back to an
+			// old copy of its state, and no message of the new chain will ever open.
+			err = ErrHeader
+		}
+		if err != nil {
 			return nil, err
 		}
 		if err := next.step(rand, &h); err != nil {

@@ -212,6 +212,28 @@ func TestKEMStateErrors(t *testing.T) {
 	}
 }
 
+// TestPeerGoesBackByAMessage: a peer that has forgotten a single message goes on with a chain of which nothing opens. That
+// is not a message once more.
+func TestPeerGoesBackByAMessage(t *testing.T) {
+	for forgotten, kind := range map[int]error{1: ErrHeader, 2: ErrEarlier} {
+		a, b, random := pair(t, nil)
+		exchange(t, random, a, b)
+		old, err := Decode(a.AppendBinary(nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range forgotten {
+			exchange(t, random, a, b)
+		}
+		exchange(t, random, b, old) // old makes a ratchet step
+		for range 3 {
+			if _, err := b.Decrypt(random, sealNext(t, old, PQKeep, 40, []byte("text"))); !errors.Is(err, kind) {
+				t.Errorf("%d forgotten: %v", forgotten, err)
+			}
+		}
+	}
+}
+
 func TestLowOrderRatchetKey(t *testing.T) {
 	initiator, joiner, random := pair(t, nil)
 	initiator.own.public = [keySize]byte{1}

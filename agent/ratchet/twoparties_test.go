@@ -116,7 +116,11 @@ func (p *party) receive(m modelMessage, bodyChanged bool) string {
 	case p.receivingChain:
 	case p.receivingChain + 1:
 		if p.receivingChain >= 0 {
-			if e := p.skipError(m.previous); e != "" {
+			switch e := p.skipError(m.previous); e {
+			case "":
+			case "duplicate":
+				return "header"
+			default:
 				return e
 			}
 			p.skip(m.previous)

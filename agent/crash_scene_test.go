@@ -100,6 +100,7 @@ func (s *scene) restoreVictim(old []byte) {
 	s.t.Helper()
 	s.victim.close()
 	must(s.t, os.WriteFile(s.victim.config.Store, old, 0o600))
+	must(s.t, os.Remove(s.victim.config.Store+".commits")) // nothing tells it at its start
 }
 
 // wait waits for something, unless the child has ended before.

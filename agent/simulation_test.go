@@ -40,7 +40,7 @@ func TestSimulation(t *testing.T) {
 	// COTERIE_SEEDS sets how many seeds are played, COTERIE_SEED plays one and shows its trace with -v, COTERIE_TRACE=1
 	// writes the trace as it is made. COTERIE_FIRST is the first seed, COTERIE_GOON=1 names all seeds that fail.
 	folder := simFolder(t)
-	first, seeds := uint64(0), uint64(40)
+	first, seeds := uint64(0), uint64(100)
 	if os.Getenv("COTERIE_SOAK") != "" {
 		seeds = 10_000
 	}

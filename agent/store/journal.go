@@ -57,17 +57,48 @@ type recordID struct {
 
 // pending are the records that a transaction has changed and not written.
 type pending struct {
-	records changes
-	order   []recordID // of the first changes; entries of owners that were deleted then are not in records
-	dead    []uint64   // owners with records in the journal that were deleted
-	fold    bool       // move the journal to the table
-	folded  bool       // that was done
-	entry   int        // size of the entry that was added to the journal, 0: none
+	list   []pendingRecord // in the order of the first changes
+	at     map[recordID]int
+	dead   []uint64 // owners with records in the journal that were deleted
+	fold   bool     // move the journal to the table
+	folded bool     // that was done
+	entry  int      // size of the entry that was added to the journal, 0: none
+}
+
+// pendingRecord is a record that has changed; nil: it was deleted.
+type pendingRecord struct {
+	recordID
+	value []byte
+}
+
+const (
+	maxSpareRecords = 1 << 13 // pending records whose memory is used again
+	maxSpareEntry   = 4 << 20 // bytes of an entry, likewise
+)
+
+// reset empties p and keeps its memory for the next transaction, unless it is much.
+func (p *pending) reset() {
+	list, at := p.list, p.at
+	clear(list)
+	if len(list) > maxSpareRecords {
+		list, at = nil, nil
+	}
+	clear(at)
+	*p = pending{list: list[:0], at: at}
+}
+
+// value returns a record as it has become.
+func (p *pending) value(owner uint64, key []byte) (value []byte, ok bool) {
+	i, ok := p.at[recordID{owner, string(key)}]
+	if !ok {
+		return nil, false
+	}
+	return p.list[i].value, true
 }
 
 // recent returns a record that the table does not know yet, nil if it was deleted.
 func (tx *Tx) recent(owner uint64, key []byte) (value []byte, ok bool) {
-	if value, ok = tx.pending.records[owner][string(key)]; ok {
+	if value, ok = tx.pending.value(owner, key); ok {
 		return value, true
 	}
 	value, ok = tx.journaled()[owner][string(key)]
@@ -93,46 +124,53 @@ func (tx *Tx) change(owner uint64, key, value []byte) {
 	}
 	tx.changed = true
 	p := &tx.pending
-	if p.records == nil {
-		p.records = changes{}
-	}
-	if _, again := p.records[owner][string(key)]; again {
-		p.records[owner][string(key)] = value
+	if i, again := p.at[recordID{owner, string(key)}]; again {
+		p.list[i].value = value
 		return
 	}
+	if p.at == nil {
+		p.at = map[recordID]int{}
+	}
 	id := recordID{owner, string(key)}
-	p.records.set(owner, id.key, value)
-	p.order = append(p.order, id)
+	p.at[id] = len(p.list)
+	p.list = append(p.list, pendingRecord{id, value})
 }
 
 // forgetOwner drops what is pending for an owner that is deleted, and what the journal says of it.
 func (tx *Tx) forgetOwner(owner uint64) {
-	delete(tx.pending.records, owner)
+	p := &tx.pending
+	if slices.ContainsFunc(p.list, func(r pendingRecord) bool { return r.owner == owner }) {
+		p.list = slices.DeleteFunc(p.list, func(r pendingRecord) bool { return r.owner == owner })
+		clear(p.at)
+		for i, r := range p.list {
+			p.at[r.recordID] = i
+		}
+	}
 	if len(tx.store.journal.records[owner]) > 0 {
-		tx.pending.dead = append(tx.pending.dead, owner)
+		p.dead = append(p.dead, owner)
 	}
 }
 
 // addRecent brings the names of a class that the table has up to date.
 func (tx *Tx) addRecent(owner uint64, c int, names []string) []string {
-	for _, recent := range []map[string][]byte{tx.journaled()[owner], tx.pending.records[owner]} {
-		gone := map[string]bool{}
-		for key, value := range recent {
-			if class([]byte(key)) == c {
-				gone[key] = value == nil
-			}
+	gone := map[string]bool{} // what has changed
+	for key, value := range tx.journaled()[owner] {
+		if class([]byte(key)) == c {
+			gone[key] = value == nil
 		}
-		if len(gone) == 0 {
-			continue
+	}
+	for _, r := range tx.pending.list {
+		if r.owner == owner && class([]byte(r.key)) == c {
+			gone[r.key] = r.value == nil
 		}
-		names = slices.DeleteFunc(names, func(name string) bool {
-			_, changed := gone[name]
-			return changed
-		})
-		for key, deleted := range gone {
-			if !deleted {
-				names = append(names, key)
-			}
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		_, changed := gone[name]
+		return changed
+	})
+	for key, deleted := range gone {
+		if !deleted {
+			names = append(names, key)
 		}
 	}
 	slices.Sort(names)
@@ -154,17 +192,13 @@ func (s *Store) Journal() bool { return s.journal.rows > 0 }
 // writeRecords brings pending changes to disk, before a commit.
 func (tx *Tx) writeRecords() {
 	p, j, limits := &tx.pending, &tx.store.journal, &tx.store.limits
-	p.order = slices.DeleteFunc(p.order, func(id recordID) bool {
-		_, ok := p.records[id.owner]
-		return !ok
-	})
-	changed := len(p.order) + len(p.dead)
+	changed := len(p.list) + len(p.dead)
 	size := p.size()
 	switch {
 	case tx.dead() || changed == 0 && !p.fold:
 	case j.rows == 0 && changed < limits.from:
-		for _, id := range p.order {
-			tx.writeRecord(id, p.records[id.owner][id.key])
+		for _, r := range p.list {
+			tx.writeRecord(r)
 		}
 	case p.fold || j.rows >= limits.rows || j.size+size > limits.size:
 		tx.foldJournal()
@@ -176,24 +210,20 @@ func (tx *Tx) writeRecords() {
 // foldJournal writes what the journal says, as this transaction leaves it, and empties the journal.
 func (tx *Tx) foldJournal() {
 	p, j := &tx.pending, &tx.store.journal
-	all := slices.Clone(p.order)
+	all := slices.Clone(p.list)
 	for owner, records := range j.records {
 		if slices.Contains(p.dead, owner) {
 			continue
 		}
-		for key := range records {
-			if _, again := p.records[owner][key]; !again {
-				all = append(all, recordID{owner, key})
+		for key, value := range records {
+			if _, again := p.at[recordID{owner, key}]; !again {
+				all = append(all, pendingRecord{recordID{owner, key}, value})
 			}
 		}
 	}
-	slices.SortFunc(all, func(x, y recordID) int { return cmp.Or(cmp.Compare(x.owner, y.owner), cmp.Compare(x.key, y.key)) })
-	for _, id := range all {
-		value, ok := p.records[id.owner][id.key]
-		if !ok {
-			value = j.records[id.owner][id.key]
-		}
-		tx.writeRecord(id, value)
+	slices.SortFunc(all, func(x, y pendingRecord) int { return cmp.Or(cmp.Compare(x.owner, y.owner), cmp.Compare(x.key, y.key)) })
+	for _, r := range all {
+		tx.writeRecord(r)
 	}
 	if j.rows > 0 {
 		tx.exec("empty journal", dropJournal)
@@ -202,32 +232,37 @@ func (tx *Tx) foldJournal() {
 }
 
 // writeRecord writes a record to the table, or deletes it there.
-func (tx *Tx) writeRecord(id recordID, value []byte) {
-	c, key, context := tx.store.seals.record, []byte(id.key), number(id.owner)
+func (tx *Tx) writeRecord(r pendingRecord) {
+	c, key, context := tx.store.seals.record, []byte(r.key), number(r.owner)
 	tag := c.tag(context, key)
-	if value == nil {
-		tx.exec("delete record", deleteRecord, id.owner, class(key), tag)
+	if r.value == nil {
+		tx.exec("delete record", deleteRecord, r.owner, class(key), tag)
 		return
 	}
-	sealed, err := tx.store.seals.value.seal(rowOf(id.owner, tag), value)
+	sealed, err := tx.store.seals.value.seal(rowOf(r.owner, tag), r.value)
 	if err != nil {
 		tx.fail("write record", err)
 		return
 	}
-	tx.exec("write record", putRecord, id.owner, class(key), tag, c.conceal(tag, key), sealed)
+	tx.exec("write record", putRecord, r.owner, class(key), tag, c.conceal(tag, key), sealed)
 }
 
 // appendJournal writes pending changes as an entry of the journal.
 func (tx *Tx) appendJournal(size int) {
 	s := tx.store
 	s.journalSeq++ // also lost by a rollback: a number is sealed with an entry
-	sealed, err := s.seals.journal.seal(number(s.journalSeq), tx.pending.append(make([]byte, 0, size)))
+	entry := tx.pending.append(slices.Grow(s.spareEntry[:0], size))
+	sealed, err := s.seals.journal.appendSealed(s.spareSealed[:0], number(s.journalSeq), entry)
+	clear(entry)
 	if err != nil {
 		tx.fail("write journal", err)
 		return
 	}
 	tx.exec("write journal", putJournal, s.journalSeq, sealed)
 	tx.pending.entry = size
+	if s.spareEntry, s.spareSealed = entry, sealed; size > maxSpareEntry {
+		s.spareEntry, s.spareSealed = nil, nil
+	}
 }
 
 // journalCommitted takes over what the transaction has written.
@@ -237,27 +272,29 @@ func (tx *Tx) journalCommitted() {
 	case p.folded:
 		*j = journal{}
 	case p.entry > 0:
-		j.add(p.dead, p.records)
+		j.add(p.dead, p.list)
 		j.rows, j.size = j.rows+1, j.size+p.entry
 	}
 }
 
+// endPending leaves the memory of what was pending to the next transaction.
+func (tx *Tx) endPending() {
+	p := tx.pending
+	tx.pending = pending{}
+	p.reset()
+	tx.store.spare = p
+}
+
 // add takes in what an entry says.
-func (j *journal) add(dead []uint64, records changes) {
+func (j *journal) add(dead []uint64, records []pendingRecord) {
 	for _, owner := range dead {
 		delete(j.records, owner)
 	}
 	if j.records == nil {
 		j.records = changes{}
 	}
-	for owner, of := range records {
-		if j.records[owner] == nil {
-			j.records[owner] = of
-			continue
-		}
-		for key, value := range of {
-			j.records[owner][key] = value
-		}
+	for _, r := range records {
+		j.records.set(r.owner, r.key, r.value)
 	}
 }
 
@@ -312,10 +349,10 @@ const recordHead = 8 + 4 + 1 // owner, length of the key, deleted or not
 // size is the length of what append appends.
 func (p *pending) size() int {
 	n := 1 + 4 + 8*len(p.dead)
-	for _, id := range p.order {
-		n += recordHead + len(id.key)
-		if value := p.records[id.owner][id.key]; value != nil {
-			n += 4 + len(value)
+	for _, r := range p.list {
+		n += recordHead + len(r.key)
+		if r.value != nil {
+			n += 4 + len(r.value)
 		}
 	}
 	return n
@@ -326,21 +363,20 @@ func (p *pending) append(dst []byte) []byte {
 	for _, owner := range p.dead {
 		dst = wire.AppendU64(dst, owner)
 	}
-	for _, id := range p.order {
-		dst = wire.AppendU32(wire.AppendU64(dst, id.owner), uint32(len(id.key)))
-		dst = append(dst, id.key...)
-		value := p.records[id.owner][id.key]
-		if value == nil {
+	for _, r := range p.list {
+		dst = wire.AppendU32(wire.AppendU64(dst, r.owner), uint32(len(r.key)))
+		dst = append(dst, r.key...)
+		if r.value == nil {
 			dst = append(dst, 0)
 			continue
 		}
-		dst = append(wire.AppendU32(append(dst, 1), uint32(len(value))), value...)
+		dst = append(wire.AppendU32(append(dst, 1), uint32(len(r.value))), r.value...)
 	}
 	return dst
 }
 
 // decodeEntry reads what append wrote; ErrDamaged for everything else.
-func decodeEntry(b []byte) (dead []uint64, records changes, err error) {
+func decodeEntry(b []byte) (dead []uint64, records []pendingRecord, err error) {
 	r := wire.NewReader(b)
 	if r.U8() != journalFormat {
 		return nil, nil, fmt.Errorf("%w: unknown format of the journal", ErrDamaged)
@@ -348,7 +384,6 @@ func decodeEntry(b []byte) (dead []uint64, records changes, err error) {
 	for n := r.U32(); n > 0 && r.Err() == nil; n-- {
 		dead = append(dead, r.U64())
 	}
-	records = changes{}
 	for r.Err() == nil && r.Len() > 0 {
 		owner := r.U64()
 		key := string(r.Fixed(int(r.U32())))
@@ -360,7 +395,7 @@ func decodeEntry(b []byte) (dead []uint64, records changes, err error) {
 		default:
 			r.Fail("record of the journal")
 		}
-		records.set(owner, key, value)
+		records = append(records, pendingRecord{recordID{owner, key}, value})
 	}
 	if err := r.Done(); err != nil {
 		return nil, nil, fmt.Errorf("%w: journal: %w", ErrDamaged, err)

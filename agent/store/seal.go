@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/blake2b"
 	"golang.org/x/crypto/chacha20"
@@ -91,11 +92,17 @@ func expand(secret, salt []byte, info string) []byte {
 
 // seal returns nonce and box of content for a row.
 func (c *column) seal(row, content []byte) ([]byte, error) {
-	out := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(content)+chacha20poly1305.Overhead)
-	if _, err := io.ReadFull(c.rand, out); err != nil {
-		return nil, fmt.Errorf("random nonce: %w", err)
+	return c.appendSealed(nil, row, content)
+}
+
+// appendSealed appends what seal returns.
+func (c *column) appendSealed(dst, row, content []byte) ([]byte, error) {
+	dst = slices.Grow(dst, chacha20poly1305.NonceSizeX+len(content)+chacha20poly1305.Overhead)
+	nonce := dst[len(dst) : len(dst)+chacha20poly1305.NonceSizeX]
+	if _, err := io.ReadFull(c.rand, nonce); err != nil {
+		return dst, fmt.Errorf("random nonce: %w", err)
 	}
-	return c.aead.Seal(out, out, content, c.associated(row)), nil
+	return c.aead.Seal(dst[:len(dst)+len(nonce)], nonce, content, c.associated(row)), nil
 }
 
 // open is the reverse of seal; ErrDamaged if the content is not what was sealed for this row.

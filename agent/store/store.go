@@ -81,17 +81,19 @@ type Store struct {
 	reading sync.RWMutex // held by readers; Close waits for them
 	read    *sql.DB      // a pool of read-only connections, guarded by reading
 
-	seals      *seals
-	statements *statements      // prepared on conn
-	index      *index           // owned by the writer's transaction
-	owners     map[Owner]uint64 // numbers that are known, owned by the writer's transaction
-	options    Options
-	journal    journal // as committed, owned by the writer's transaction
-	limits     journalLimits
-	journalSeq uint64 // last number used for an entry
-	commits    int
-	position   position
-	open       bool // a write transaction is open
+	seals                   *seals
+	statements              *statements      // prepared on conn
+	index                   *index           // owned by the writer's transaction
+	owners                  map[Owner]uint64 // numbers that are known, owned by the writer's transaction
+	options                 Options
+	journal                 journal // as committed, owned by the writer's transaction
+	limits                  journalLimits
+	journalSeq              uint64  // last number used for an entry
+	spare                   pending // of the last transaction, empty: its memory is used again
+	spareEntry, spareSealed []byte  // of the last entry of the journal, likewise
+	commits                 int
+	position                position
+	open                    bool // a write transaction is open
 }
 
 // Open opens or creates the store and migrates an older one. ErrLocked, ErrKey, ErrNewer, ErrDamaged; other errors
@@ -215,7 +217,9 @@ func (s *Store) Begin() (*Tx, error) {
 		return nil, describe("begin", err)
 	}
 	s.open = true
-	return &Tx{store: s, on: runner{prepared: s.statements}, index: s.index, writable: true}, nil
+	tx := &Tx{store: s, on: runner{prepared: s.statements}, index: s.index, writable: true, pending: s.spare}
+	s.spare = pending{}
+	return tx, nil
 }
 
 // View calls f with a read-only transaction: a consistent picture of what is committed. Writing in it panics. The

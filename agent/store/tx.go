@@ -150,6 +150,7 @@ func (tx *Tx) Commit() error {
 	tx.store.open = false
 	tx.index.committed()
 	tx.journalCommitted()
+	tx.endPending()
 	if !tx.changed {
 		return nil
 	}
@@ -169,6 +170,7 @@ func (tx *Tx) Rollback() {
 	tx.done = true
 	tx.store.open = false
 	tx.index.dropped()
+	tx.endPending()
 	for _, o := range tx.made {
 		delete(tx.store.owners, o)
 	}

@@ -193,6 +193,7 @@ func (s *Store) Journal() bool { return s.journal.rows > 0 }
 func (tx *Tx) writeRecords() {
 	p, j, limits := &tx.pending, &tx.store.journal, &tx.store.limits
 	changed := len(p.list) + len(p.dead)
+	tx.store.written.Records += len(p.list)
 	size := p.size()
 	switch {
 	case tx.dead() || changed == 0 && !p.fold:

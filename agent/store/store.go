@@ -93,6 +93,7 @@ type Store struct {
 	spareEntry, spareSealed []byte  // of the last entry of the journal, likewise
 	commits                 int
 	position                position
+	written                 Written
 	open                    bool // a write transaction is open
 }
 
@@ -203,6 +204,15 @@ func (s *Store) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Written counts what committed transactions and those that were rolled back have written since Open.
+type Written struct {
+	Rows    int // of the file, written or removed
+	Records int // that transactions changed or removed, in the journal or not
+}
+
+// Written returns the counters. It is for the goroutine that begins transactions.
+func (s *Store) Written() Written { return s.written }
 
 // Begin opens the write transaction; there is one at a time, and opening a second is a programming error that panics.
 // It ends with Commit or Rollback.

@@ -122,6 +122,7 @@ func (tx *Tx) exec(what string, id int, args ...any) sql.Result {
 		tx.fail(what, err)
 		return nil
 	}
+	tx.store.written.Rows += int(affected(res))
 	return res
 }
 

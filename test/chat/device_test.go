@@ -244,6 +244,8 @@ func TestOnlyDeviceSendsNothing(t *testing.T) {
 	if sent := phone.agent.Counters().Groups; len(sent) != 0 {
 		t.Errorf("sent %v", sent)
 	}
+	phone.api.mu.Lock()
+	defer phone.api.mu.Unlock()
 	if phone.api.group == 0 {
 		t.Error("the group was not used")
 	}

@@ -37,6 +37,7 @@ var recoveryWords = map[string]string{
 	"operation": "others know changes of yours that are not here",
 	"ratchet":   "messages could not be opened",
 	"ratchets":  "messages of several members could not be opened",
+	"store":     "the store of the agent has gone back to an older copy",
 }
 
 // warningWords say what GWARN means; %s is the member that it is about.

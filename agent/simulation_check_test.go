@@ -188,6 +188,7 @@ func (w *simWorld) together(piece []*simPerson, infos map[*simPerson]GroupInfo, 
 			case q != nil && q.villain != nil:
 			case q == nil:
 				add("%s sees a member that nobody is", p.name)
+			case q.restored && q.status == "left": // with ratchets that nobody could follow
 			case !slices.Contains(in, q) && !orphaned(in):
 				add("%s sees %s as a member, who is %s", p.name, q.name, infos[q].Status)
 			case (p.restored || q.restored) && m.Reason != "" && slices.Contains(in, q):

@@ -194,6 +194,28 @@ func (c *chain) reopen(n uint64) {
 	c.gaps = slices.Insert(c.gaps, i, Range{n, n})
 }
 
+// lookFor makes missing what is absent in a range.
+func (c *chain) lookFor(r Range) {
+	var absent []absence
+	for _, a := range c.absent {
+		lo, hi := max(a.Range.From, r.From), min(a.Range.To, r.To)
+		if lo > hi {
+			absent = append(absent, a)
+			continue
+		}
+		if a.Range.From < lo {
+			absent = append(absent, absence{Range{a.Range.From, lo - 1}, a.Why})
+		}
+		if hi < a.Range.To {
+			absent = append(absent, absence{Range{hi + 1, a.Range.To}, a.Why})
+		}
+		c.gaps = append(c.gaps, Range{lo, hi})
+	}
+	c.absent = absent
+	slices.SortFunc(c.gaps, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+	c.limitAbsent()
+}
+
 // lookAgain makes missing what is absent for one of these reasons, and tells whether there was anything.
 func (c *chain) lookAgain(why ...uint8) bool {
 	var absent []absence
@@ -223,13 +245,24 @@ func (c *chain) absentAt(n uint64) (why uint8, rest uint64) {
 
 // front returns the highest number that exists and below which nothing is missing; ok is false if there is none.
 func (c *chain) front() (n uint64, ok bool) {
+	return c.frontBut(func(why uint8) bool { return why == noneNotExisted })
+}
+
+// ownFront is front for the own chain: what was looked for in vain is passed over, or who makes up own numbers could keep
+// the rest from being announced.
+func (c *chain) ownFront() (n uint64, ok bool) {
+	return c.frontBut(func(why uint8) bool { return why != 0 })
+}
+
+// frontBut passes over what is absent for some reasons.
+func (c *chain) frontBut(over func(why uint8) bool) (n uint64, ok bool) {
 	end := c.top
 	if len(c.gaps) > 0 {
 		end = c.gaps[0].From
 	}
 	for end > 0 {
 		why, _ := c.absentAt(end - 1)
-		if why != noneNotExisted {
+		if !over(why) {
 			return end - 1, true
 		}
 		for _, a := range c.absent {

@@ -248,7 +248,8 @@ func (h *hostile) together(in []*node) []*node {
 		piece := []*node{n}
 		for i := 0; i < len(piece); i++ {
 			for _, o := range in {
-				if p := piece[i].g.peers[o.g.self]; !seen[o] && p != nil && p.healthy() {
+				p, q := piece[i].g.peers[o.g.self], o.g.peers[piece[i].g.self]
+				if !seen[o] && p != nil && q != nil && p.healthy() && q.healthy() {
 					seen[o] = true
 					piece = append(piece, o)
 				}
@@ -289,7 +290,7 @@ func (h *hostile) stranded(n *node, with []*node) string {
 		return "nobody takes it for a member: its add has no effect"
 	}
 	for _, p := range n.g.present() {
-		if at := h.nodeOf(p.key); at != nil && at.filter == nil && !slices.Contains(with, at) && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil && at.g.publishedBy(p.key) != nil {
+		if at := h.nodeOf(p.key); at != nil && at.filter == nil && p.ready() == nil && !slices.Contains(with, at) && at.g.main.status == StatusMember && n.g.publishedBy(p.key) != nil && at.g.publishedBy(p.key) != nil {
 			return ""
 		}
 	}
@@ -472,7 +473,11 @@ func (h *hostile) hidden(n *node, id MessageID) bool {
 		return false
 	}
 	why, _ := c.absentAt(id.Number)
-	return (why == noneNotForYou || why == saidNotForYou) && h.faults.count["fault body lost"]+h.faults.count["fault queue lost"] > 0
+	lost := 0
+	for _, kind := range []string{"body lost", "queue lost", "queue full", "store gone back"} {
+		lost += h.faults.count["fault "+kind]
+	}
+	return (why == noneNotForYou || why == saidNotForYou) && lost > 0
 }
 
 // reports checks that what can be noticed was told to everybody who could.

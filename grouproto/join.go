@@ -87,7 +87,9 @@ func (s *step) dropJoiner(j *joiner) {
 func (s *step) sendLog(p *peer, j *joiner) {
 	for front := j.front; len(front) > 0; {
 		n := min(len(front), syncEntries)
-		s.post(p, &syncFrame{Heads: s.log.AllHeads(), Digest: s.digest(), List: front[:n]}, forLog, s.env.Now)
+		f := s.newSync(s.givenFlag(front[:n]))
+		f.List = front[:n]
+		s.post(p, f, forLog, s.env.Now)
 		front = front[n:]
 	}
 	s.postOps(p, s.log.After(nil), opsLast, forLog)

@@ -99,7 +99,7 @@ func (s *step) prune(most int) {
 // drop forgets a message. The hash of the newest one that is complete stays for the digest.
 func (s *step) drop(k *kept) {
 	c := s.chain(k.id.Author)
-	if n, ok := c.front(); ok && n == k.id.Number {
+	if n, ok := s.frontNumber(c); ok && n == k.id.Number {
 		c.hint = k.id
 	}
 	s.env.Tx.Delete(messageKey('m', k.id.Author, k.id.Number))

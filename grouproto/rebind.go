@@ -116,6 +116,11 @@ func (s *step) resyncNeeded(p *peer, c *pairConn) {
 		b.until = again
 		s.late(p, c)
 	}
+	s.waitsForRatchet(p)
+}
+
+// waitsForRatchet gives the reason why a pair is not connected.
+func (s *step) waitsForRatchet(p *peer) {
 	if !p.ended() && !p.healthy() {
 		p.connected = false
 		s.wait(p, ReasonRatchet)
@@ -141,6 +146,7 @@ func (s *step) mend(c *pairConn) {
 func (s *step) takenBack(p *peer, c *pairConn) {
 	if c.rebound.fit == fits {
 		c.rebound.fit, c.rebound.until = parted, s.env.Now.Add(mendWait)
+		s.waitsForRatchet(p)
 	}
 	s.rewind(p, c.name)
 	s.directAgain(p, c.name)

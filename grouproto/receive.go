@@ -254,6 +254,7 @@ func (s *step) judge(from origin, author Key, m *message) {
 	s.build(k, false)
 	if author == s.self {
 		s.notice(OwnMessage{k.stored()})
+		s.cameBack(k.id)
 		return
 	}
 	s.notice(MessageReceived{k.stored()})

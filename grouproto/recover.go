@@ -192,8 +192,8 @@ func (s *step) ownNamed(via Key, id MessageID) {
 	}
 	if why, _ := c.absentAt(n); why != 0 && s.looksAgain(via) {
 		// Also what nobody had when it was asked for: this one may have got it since.
-		c.appear(n)
-		c.reopen(n)
+		// What was before it in its run, and came back to nobody, may be there as well.
+		c.lookFor(Range{n &^ (1<<runBits - 1), n})
 	}
 	if c.missing(n) {
 		s.gapSeen(s.self)
@@ -293,6 +293,18 @@ func (s *step) recoverAnswer(p *peer, f *syncFrame) {
 	}
 	if len(f.List) > 0 && whole || len(f.List) == 0 && (f.Digest == digest(nil) || f.Digest == s.digest()) {
 		s.main.asked[i].answered = true
+	}
+}
+
+// cameBack tells everybody of an own message that comes back after the recovery: they were told that it never existed.
+func (s *step) cameBack(id MessageID) {
+	if s.main.recovery != RecoveryNone || id.Number >= s.main.run {
+		return
+	}
+	for _, p := range s.present() {
+		f := s.newSync(syncGiven)
+		f.List = []MessageID{id}
+		s.post(p, f, forSync, s.env.Now.Add(rideTime))
 	}
 }
 

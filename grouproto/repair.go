@@ -173,12 +173,15 @@ func firstOf(ranges []Range, n uint64, entries int) (out []Range) {
 // roundOver is when everybody connected was asked. What nobody keeps is given up, unless the author may come back with
 // it; what all say is not for us is believed. The rest is asked for again later.
 func (s *step) roundOver(author Key, a *ask, c *chain) {
-	answered, none, notForYou, upTo := false, true, len(a.asked) > 0, ^uint64(0)
+	// Who alone is asked has been silent again: all others have answered before.
+	answered, none, notForYou, upTo := a.only != (Key{}) && s.silent(a.only), true, len(a.asked) > 0, ^uint64(0)
 	for k, v := range a.asked {
 		answered = answered || v.why != 0
 		none = none && (v.why != 0 || k != author && s.silent(k))
 		notForYou = notForYou && v.why == noneNotForYou
-		upTo = min(upTo, v.upTo)
+		if v.why != 0 {
+			upTo = min(upTo, v.upTo)
+		}
 	}
 	p := s.peers[author]
 	askedAuthor := a.asked[author].why != 0
@@ -495,9 +498,17 @@ func (s *step) front(of func(Key) bool) []MessageID {
 	return out
 }
 
+// frontNumber is the number of an author's entry in the front.
+func (g *Group) frontNumber(c *chain) (n uint64, ok bool) {
+	if c.author == g.self {
+		return c.ownFront()
+	}
+	return c.front()
+}
+
 // readFront reads an author's entry in the front.
 func (s *step) readFront(c *chain) (id MessageID, ok bool) {
-	n, ok := c.front()
+	n, ok := s.frontNumber(c)
 	if !ok {
 		return id, false
 	}

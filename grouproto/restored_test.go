@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/coterie-im/coterie/internal/kv"
 )
@@ -16,9 +17,11 @@ import (
 type oldStore struct {
 	tx    *kv.Memory
 	used  map[string]int // messages per connection, either way
+	state map[string]simRatchet
 	got   map[string]int
 	texts map[string]string
-	next  uint64 // the own number to come
+	prior map[string]Key // who gave what was told
+	next  uint64         // the own number to come
 }
 
 // wentBack is what a node has lost.
@@ -41,10 +44,10 @@ func (h *hostile) backup(rng *rand.Rand) {
 		}
 	}
 	if quiet {
-		h.copied, h.copy = n, &oldStore{n.tx.Clone(), map[string]int{}, maps.Clone(n.got), maps.Clone(n.texts), n.g.main.next}
+		h.copied, h.copy = n, &oldStore{n.tx.Clone(), map[string]int{}, map[string]simRatchet{}, maps.Clone(n.got), maps.Clone(n.texts), maps.Clone(h.prior), n.g.main.next}
 		for _, c := range h.made {
 			if c.owner == n && !c.deleted {
-				h.copy.used[c.name] = c.used()
+				h.copy.used[c.name], h.copy.state[c.name] = c.used(), c.ratchet
 			}
 		}
 	}
@@ -75,6 +78,11 @@ func (h *hostile) goBack() {
 	h.faults.hit("store gone back", true)
 	n.stopped, n.held = true, nil
 	n.tx, n.got, n.texts = h.copy.tx, h.copy.got, h.copy.texts
+	for k := range h.prior {
+		if strings.HasPrefix(k, n.name) {
+			h.prior[k] = h.copy.prior[k]
+		}
+	}
 	var refused []string
 	for _, c := range h.made {
 		if c.owner != n {
@@ -82,14 +90,17 @@ func (h *hostile) goBack() {
 		}
 		before, had := h.copy.used[c.name]
 		c.out, c.busy = nil, false
+		c.drained()
 		switch {
 		case !had:
 			c.forgotten = true
 		case c.deleted:
 			refused = append(refused, c.name)
-		case c.used() != before:
-			c.ratchet.state, c.ratchet.rebound = simOK, false
-			c.part()
+		default:
+			if c.ratchet = h.copy.state[c.name]; c.used() != before {
+				c.ratchet.state, c.ratchet.rebound = simOK, false
+				c.part()
+			}
 		}
 	}
 	n.start()

@@ -140,19 +140,28 @@ func (n *node) sendOver(e SendConn) {
 			})
 		}
 		c.arrive(func() {
-			to.inbox--
-			if to.full && to.inbox == 0 {
-				to.full = false
-				n.later(s.delay(), func() {
-					n.step(Continue{c.name})
-					c.work()
-				})
+			if to.inbox = max(0, to.inbox-1); to.inbox == 0 {
+				to.drained()
 			}
 			if !to.deleted && !to.forgotten && to.opens(sealed) {
 				to.owner.step(Message{to.name, body})
 			}
 		})
 		return true
+	})
+}
+
+// drained is a queue that is empty: whoever found it full may go on.
+func (c *simConn) drained() {
+	from := c.peer
+	if c.inbox = 0; !c.full || from == nil {
+		c.full = false
+		return
+	}
+	c.full = false
+	from.owner.later(from.owner.sim.delay(), func() {
+		from.owner.step(Continue{from.name})
+		from.work()
 	})
 }
 

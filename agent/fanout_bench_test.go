@@ -45,7 +45,7 @@ func benchNumbers(b *testing.B, variable, otherwise string) (all []int) {
 // BenchmarkFanOut is the sender's side of messages to a group: from GSEND until a relay has confirmed a SEND for each
 // member, with a durable store, over TLS. The relay is another process, with a durable store too. Beside the processor
 // time of this process per recipient it reports that of the primitives, and the ratio. The primitives are measured
-// between the messages, so that what else the machine does slows down both alike.
+// before and after the messages, so that what else the machine does slows down both alike.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range benchNumbers(b, "COTERIE_BENCH_MEMBERS", "10,100,500") {
 		b.Run(fmt.Sprintf("members=%d", n), func(b *testing.B) {
@@ -71,24 +71,20 @@ func BenchmarkFanOut(b *testing.B) {
 			send := func() { fanOutOnce(b, a, id, body, n-1) }
 			send()
 			l, g = nil, nil
-			debug.FreeOSMemory() // what the making of the group has left
 			parts := primitives(b, relay.sink)
+			measure(b, parts)
 			var before, after runtime.MemStats
-			var took, spent time.Duration
-			var allocated, allocations uint64
+			runtime.ReadMemStats(&before)
+			cpu, begun := processor(b), time.Now()
 			rounds, committed := 0, commits
 			for b.Loop() {
-				runtime.ReadMemStats(&before)
-				cpu, begun := processor(b), time.Now()
 				send()
-				took, spent = took+time.Since(begun), spent+processor(b)-cpu
-				runtime.ReadMemStats(&after)
-				allocated, allocations = allocated+after.TotalAlloc-before.TotalAlloc, allocations+after.Mallocs-before.Mallocs
 				rounds++
-				for i := range parts {
-					parts[i].measure(b)
-				}
 			}
+			took, spent := time.Since(begun), processor(b)-cpu
+			runtime.ReadMemStats(&after)
+			committed = commits - committed
+			measure(b, parts)
 			sends := float64(rounds * (n - 1))
 			each := float64(spent.Microseconds()) / sends
 			b.ReportMetric(0, "ns/op")
@@ -100,10 +96,10 @@ func BenchmarkFanOut(b *testing.B) {
 			}
 			b.ReportMetric(sum, "primitives-us")
 			b.ReportMetric(each/sum, "ratio")
-			b.ReportMetric(float64(commits-committed)/float64(rounds), "commits")
+			b.ReportMetric(float64(committed)/float64(rounds), "commits")
 			b.ReportMetric(float64(took.Milliseconds())/float64(rounds), "fanout-ms")
-			b.ReportMetric(float64(allocated)/sends/1024, "KB/member")
-			b.ReportMetric(float64(allocations)/sends, "allocs/member")
+			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/sends/1024, "KB/member")
+			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/sends, "allocs/member")
 		})
 	}
 }
@@ -157,15 +153,19 @@ func primitives(b *testing.B, relay queue.Server) []primitive {
 	}
 }
 
-// measure runs the primitive alone for some time, after it has been run once to warm up.
-func (p *primitive) measure(t testing.TB) {
-	const calls = 200
-	p.do()
-	cpu := processor(t)
-	for range calls {
+// measure runs each primitive alone for some time, and gives back the memory that this and all before has left.
+func measure(t testing.TB, parts []primitive) {
+	const calls = 2000
+	for i := range parts {
+		p := &parts[i]
 		p.do()
+		cpu := processor(t)
+		for range calls {
+			p.do()
+		}
+		p.calls, p.spent = p.calls+calls, p.spent+processor(t)-cpu
 	}
-	p.calls, p.spent = p.calls+calls, p.spent+processor(t)-cpu
+	debug.FreeOSMemory()
 }
 
 // each is the processor time of one call in microseconds.

@@ -124,7 +124,8 @@ func (s *step) open(a *arrival, sealed []byte) *Error {
 
 func prohibited(what string) *Error { return peerError(CodePeerProhibited, what) }
 
-// decide is the table of what may come when (docs/protocol.md, "What the recipient accepts").
+// decide is the table of what may come when (docs/protocol.md, "What the recipient accepts"). Before the confirmation peel
+// lets nothing through but what comes with a key in front.
 func (s *step) decide(a *arrival, l layers) *Error {
 	q, withKey, known, keyed := a.queue, !l.header.SenderKey.IsZero(), l.known, l.keyed
 	switch e := l.envelope.(type) {
@@ -144,12 +145,12 @@ func (s *step) decide(a *arrival, l layers) *Error {
 		}
 		return s.requested(e)
 	case *envelope.Message:
-		if !known || keyed || withKey {
+		if keyed || withKey {
 			return prohibited("message")
 		}
 		return s.message(a, e)
 	case *envelope.RatchetKey:
-		if !known || keyed || withKey || !s.hasRatchet {
+		if keyed || withKey || !s.hasRatchet {
 			return prohibited("ratchet key")
 		}
 		return s.ratchetKey(e)

@@ -383,8 +383,12 @@ func TestResynchronisationState(t *testing.T) {
 		t.Errorf("sent: %v", err)
 	}
 	// It does not become better by another error, but by a message.
+	sealed = b.seal([]byte("y"), envelope.RatchetMessage)
+	sealed[len(sealed)-1] ^= 1
 	b.put(&envelope.Message{Agent: 7, Sealed: sealed}, envelope.PrivateHeader{}, false, 4)
-	a.arrival()
+	if got := a.arrival(); got != CodeDecryptAES {
+		t.Errorf("code %q", got)
+	}
 	if len(all[ResyncChanged](a)) != 2 {
 		t.Errorf("events:%s", a.history())
 	}

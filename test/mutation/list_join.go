@@ -48,7 +48,7 @@ var joinMutations = []mutation{
 		"|| f.Member == s.self {",
 	},
 	{
-		"invitation: role above the own", "grouproto/invite.go", "./grouproto", "TestInvitationCan.*|TestAcceptanceIs.*|TestRolesDecide.*|TestLimits",
+		"invitation: role above the own", "grouproto/invite.go", "./grouproto", "TestInvitationsFollowTheRoles",
 		"case !s.st.Has(s.self, oplog.PermAdd) || in.Role > self.Role:",
 		"case !s.st.Has(s.self, oplog.PermAdd) || in.Role > self.Role+9:",
 	},

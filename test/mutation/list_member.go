@@ -48,7 +48,7 @@ var memberMutations = []mutation{
 		"\tp.goneTold = true\n",
 	},
 	{
-		"removed: pairs that are being made go on", "grouproto/change.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestContest.*|TestGrace.*|TestCloseEnds.*|TestLeaveAnd.*|TestAttackContest.*|TestHistoryOfAMember.*|TestMemberComes.*|TestJoinCompletesW.*",
+		"removed: pairs that are being made go on", "grouproto/change.go", "./grouproto", "TestRequestsForARemovedMemberAreWithdrawn",
 		"\t\tif c.state == connMaking || c.state == connOffered {\n\t\t\ts.dropConn(p, c)\n\t\t}\n\t}\n\ts.dropDirect(p)",
 		"\t\t_ = c\n\t}\n\ts.dropDirect(p)",
 	},
@@ -58,7 +58,7 @@ var memberMutations = []mutation{
 		"\tp.next, p.sent = ^uint64(0), ^uint64(0)\n\tp.window = nil\n\ts.addPeer",
 	},
 	{
-		"removed: who returns is not asked for again", "grouproto/change.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestContest.*|TestGrace.*|TestCloseEnds.*|TestLeaveAnd.*|TestAttackContest.*|TestHistoryOfAMember.*|TestMemberComes.*|TestJoinCompletesW.*",
+		"removed: who returns is not asked for again", "grouproto/change.go", "./grouproto", "TestWhoReturnsIsAskedForAgain",
 		"\ts.lookAgain(p.key)\n\ts.notice(MemberRestored",
 		"\ts.notice(MemberRestored",
 	},
@@ -93,17 +93,17 @@ var memberMutations = []mutation{
 		"By: s.log.Op(gone.Ops[0]).Author})",
 	},
 	{
-		"remove: cut of nothing", "grouproto/admin.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestMessage.*|TestAttackMade.*",
+		"remove: cut of nothing", "grouproto/admin.go", "./grouproto", "TestCutIsBehindWhatIsHeld",
 		"\tupTo, _ := c.receipt()\n\treturn upTo",
 		"\treturn 0",
 	},
 	{
-		"remove: cut of what was only heard of", "grouproto/admin.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestMessage.*|TestAttackMade.*",
+		"remove: cut of what was only heard of", "grouproto/admin.go", "./grouproto", "TestCutIsBehindWhatIsHeld",
 		"\tupTo, _ := c.receipt()\n\treturn upTo",
 		"\treturn c.top",
 	},
 	{
-		"cut: what is above it is asked for", "grouproto/receive.go", "./grouproto", "TestRemoved.*|TestRemoval.*|TestMessage.*|TestAttackMade.*",
+		"cut: what is above it is asked for", "grouproto/receive.go", "./grouproto", "TestCutIsBehindWhatIsHeld",
 		"\treturn !removed || id.Number < gone.Cut\n",
 		"\treturn !removed || id.Number < gone.Cut+1<<40\n",
 	},
@@ -128,12 +128,12 @@ var memberMutations = []mutation{
 		"\t\t_ = id\n",
 	},
 	{
-		"operations: missing parents are not asked for", "grouproto/ops.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
+		"operations: missing parents are not asked for", "grouproto/ops.go", "./grouproto", "TestMissingParentsAreAskedFor",
 		"\t\tfor _, id := range res.Missing {\n\t\t\ts.wantOp(p, id, s.env.Now)\n\t\t}\n",
 		"",
 	},
 	{
-		"operations: only who named one is asked", "grouproto/ops.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
+		"operations: only who named one is asked", "grouproto/ops.go", "./grouproto", "TestMissingParentsAreAskedFor",
 		"if w.tries > 0 || p == nil || p.sendable()",
 		"if p == nil || p.sendable()",
 	},
@@ -148,12 +148,12 @@ var memberMutations = []mutation{
 		"\tvar word",
 	},
 	{
-		"operations: a new connection gets none", "grouproto/pair.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
+		"operations: a new connection gets none", "grouproto/pair.go", "./grouproto", "TestNewConnectionBringsWhatWasWrittenMeanwhile",
 		"\t\tif !slices.Equal(c.told, s.log.AllHeads()) {",
 		"\t\tif false {",
 	},
 	{
-		"operations: what was asked for is thought to be there", "grouproto/ops.go", "./grouproto", "TestAttackHeads.*|TestOperations.*|TestRemoval.*|TestMessageWaits.*|TestMemberThatKnew.*|TestTwoMembersAdd.*|TestOldProgram.*",
+		"operations: what was asked for is thought to be there", "grouproto/ops.go", "./grouproto", "TestWhoAsksForAnOperationLacksIt",
 		"\t\tp.knows = slices.DeleteFunc(p.knows, func(k OpID) bool { return k == id || s.log.InPast(id, k) })\n",
 		"\t\t_ = id\n",
 	},
@@ -163,7 +163,7 @@ var memberMutations = []mutation{
 		"m.run = run",
 	},
 	{
-		"restore: run below numbers that others know", "grouproto/recover.go", "./grouproto", "TestOldBackup.*|TestOwnOp.*|TestRecover.*|TestLies.*|TestOneLiar.*|TestOperationWritten.*|TestRatchet.*",
+		"restore: run below numbers that others know", "grouproto/recover.go", "./grouproto", "TestRunBeginsAboveAllThatIsKnown",
 		"if most := max(c.top, m.next); most > run {",
 		"if false {\n\t\tmost := run",
 	},
@@ -183,12 +183,12 @@ var memberMutations = []mutation{
 		"",
 	},
 	{
-		"restore: one member is asked", "grouproto/recover.go", "./grouproto", "TestOldBackup.*|TestOwnOp.*|TestRecover.*|TestLies.*|TestOneLiar.*|TestOperationWritten.*|TestRatchet.*",
+		"restore: one member is asked", "grouproto/recover.go", "./grouproto", "TestRecoveryAsksThreeMembersOverNewRatchets",
 		"need = min(recoverPeers, len(s.present()))",
 		"need = min(1, len(s.present()))",
 	},
 	{
-		"restore: ratchets stay", "grouproto/recover.go", "./grouproto", "TestOldBackup.*|TestOwnOp.*|TestRecover.*|TestLies.*|TestOneLiar.*|TestOperationWritten.*|TestRatchet.*",
+		"restore: ratchets stay", "grouproto/recover.go", "./grouproto", "TestRecoveryAsksThreeMembersOverNewRatchets",
 		"\tif why != RecoveryMessage {\n\t\ts.remakeRatchets()\n\t}\n",
 		"",
 	},
@@ -198,7 +198,7 @@ var memberMutations = []mutation{
 		"",
 	},
 	{
-		"restore: one member's word is enough, again and again", "grouproto/recover.go", "./grouproto", "TestOldBackup.*|TestOwnOp.*|TestRecover.*|TestLies.*|TestOneLiar.*|TestOperationWritten.*|TestRatchet.*",
+		"restore: one member's word is enough, again and again", "grouproto/recover.go", "./grouproto", "TestOneLiarBeginsOneRecoveryInADay",
 		"if s.main.recovery != RecoveryCheck && s.env.Now.Before(s.main.claimAt.Add(claimEvery)) {",
 		"if false {",
 	},
@@ -228,17 +228,17 @@ var memberMutations = []mutation{
 		"!in.Permitted:",
 	},
 	{
-		"direct: a request twice is two", "directconn/request.go", "./directconn", "",
+		"direct: a request twice is two", "directconn/request.go", "./directconn", "TestRequestThatComesTwiceIsOne",
 		"\tif e.their != nil && e.their.id == i.Request {\n\t\treturn\n\t}\n",
 		"",
 	},
 	{
-		"direct: the own request is not withdrawn", "directconn/request.go", "./directconn", "",
+		"direct: the own request is not withdrawn", "directconn/request.go", "./directconn", "TestWhoGivesWayDeletesItsRequest",
 		"\t\ts.dropConn(e.own.conn)\n\t\te.own = nil\n\t\ts.replace(e, r)",
 		"\t\te.own = nil\n\t\ts.replace(e, r)",
 	},
 	{
-		"direct: what waits is not refused when its member is blocked", "directconn/request.go", "./directconn", "",
+		"direct: what waits is not refused when its member is blocked", "directconn/request.go", "./directconn", "TestBlockingRefusesWhatWaits",
 		"\tif in.On && e.their != nil && e.their.conn == \"\" {",
 		"\tif false {",
 	},

@@ -138,7 +138,7 @@ var messageMutations = []mutation{
 		"",
 	},
 	{
-		"copy: not replaced by what the author says", "grouproto/receive.go", "./grouproto", "TestCopy.*|TestMessageOfAn.*|TestAttackCop.*|TestAttackForged.*|TestFalseCopy.*|TestAuthorCorrects.*",
+		"copy: not replaced by what the author says", "grouproto/receive.go", "./grouproto", "TestAuthorsMessageReplacesACopy",
 		"\t\ts.putKept('m', now)\n\t\ts.notice(MessageReplaced{now.stored()})\n",
 		"\t\t_ = now.depth\n",
 	},

@@ -126,7 +126,8 @@ func TestInvitationsFollowTheRoles(t *testing.T) {
 	}
 }
 
-// An operation whose parent is not here is asked for at once; if who named it does not answer, others are asked.
+// An operation whose parent is not here is asked for at once; if who named it does not answer,
+// others are asked.
 func TestMissingParentsAreAskedFor(t *testing.T) {
 	s := newSim(t, 384)
 	s.group(3, oplog.Symmetric())
@@ -156,7 +157,7 @@ func TestMissingParentsAreAskedFor(t *testing.T) {
 	if len(asked) != 1 || asked[author.name] != 1 {
 		t.Errorf("asked at once: %v", asked)
 	}
-	s.run(10 * time.Minute)
+	s.run(4*askWait + time.Second) // before its silence tells that it is away
 	if asked[other.name] == 0 {
 		t.Errorf("asked in the end: %v", asked)
 	}

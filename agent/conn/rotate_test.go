@@ -717,6 +717,19 @@ func TestWhatMayComeOfASwitch(t *testing.T) {
 			}
 		})
 	}
+	t.Run("QUSE of another queue", func(t *testing.T) {
+		_, a, b := connectedPair(t)
+		b.inject(offer(a, b, func(*envelope.AddedQueue) {}))
+		if got := a.arrival(); got != "" {
+			t.Fatalf("code %q for QADD", got)
+		}
+		other := place
+		other.SenderID = "y"
+		b.inject(envelope.UseQueue{{Queue: other, Primary: true}})
+		if got := a.arrival(); got != CodeQueue || a.conn.send[1].stage >= followSecured {
+			t.Errorf("code %q, stage %d", got, a.conn.send[1].stage)
+		}
+	})
 	// And of the other role.
 	for _, c := range []struct {
 		name   string

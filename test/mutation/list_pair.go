@@ -78,7 +78,7 @@ var pairMutations = []mutation{
 		"\t\t\tp.retryAt = time.Time{}\n\t\t\ts.wait(p, ReasonNoAnswer)",
 	},
 	{
-		"unfinished operations are not asked for after a restart", "grouproto/group.go", "./grouproto", "",
+		"unfinished operations are not asked for after a restart", "grouproto/group.go", "./grouproto", "TestUnfinishedOperationsAreAskedForAgain",
 		"\ts.pending()\n",
 		"",
 	},

@@ -210,6 +210,8 @@ type simSession struct {
 	closed bool           // guarded by mu
 	queues []client.Queue // guarded by mu: to be subscribed after a reconnection
 
+	posting sync.WaitGroup // messages whose end is still to be told
+
 	up      bool       // owned by the world, like all below
 	waiting []simEvent // to be delivered, in order
 }
@@ -396,8 +398,23 @@ func (s *simSession) SecureSender(ctx context.Context, q client.Queue) error {
 }
 
 func (s *simSession) Post(messages []client.Outgoing, done func([]client.Posted)) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.posting.Add(len(messages))
+	}
+	s.mu.Unlock()
+	if closed {
+		failed := make([]client.Posted, len(messages))
+		for i := range failed {
+			failed[i] = client.Posted{Index: i, Err: client.ErrClosed}
+		}
+		done(failed)
+		return
+	}
 	for i, m := range messages {
 		go func() {
+			defer s.posting.Done()
 			body, err := m.Append(nil)
 			if err == nil {
 				err = s.command(s.ctx, "SEND to "+s.label(m.To), m.To, string(body), func() error { return s.relay.send(m.To, m.Notify, body) })
@@ -421,12 +438,13 @@ func (s *simSession) Events() <-chan client.Event { return s.out }
 
 func (s *simSession) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.closed {
 		s.closed = true
 		s.cancel()
 		close(s.out)
 	}
+	s.mu.Unlock()
+	s.posting.Wait() // nobody is told of anything after the end
 }
 
 func (s *simSession) label(q client.Queue) string {

@@ -12,7 +12,7 @@ import (
 // Records below a state's prefix.
 const (
 	coreRecord    = 'r' // the state without skipped keys
-	sendingRecord = 's' // how far the sending chain has moved since, if nothing else has changed
+	sendingRecord = 's' // how far the sending chain has moved
 	skippedRecord = 'k' // followed by the ID, 8 bytes big-endian: one skipped key
 )
 
@@ -22,16 +22,22 @@ func skippedName(prefix []byte, id uint64) []byte {
 	return wire.AppendU64(recordName(prefix, skippedRecord), id)
 }
 
-// A core record whose format is splitFormat may have a sending record beside it; one of stateFormat has none, and a program
-// that does not know sending records does not read splitFormat.
+// The core record has splitFormat: as stateFormat, but number and key of the sending chain are zero and in the sending
+// record, so that a message that was sent writes nothing else, and no older key of the chain stays anywhere, from which
+// those of messages that were sent since would follow. A core record of stateFormat, which is still read, has no sending record.
 const splitFormat = 2
 
 // Sending record: format(1)  u32 ns  chain key(32)
 const sendingFormat = 1
 
+// sendingPosition is what a sending record says.
+type sendingPosition struct {
+	ns  uint32
+	key secret
+}
+
 // Save writes the state below prefix, each skipped key as a record of its own, and only what changed since Load or the
-// last Save; so a state keeps to one prefix of one store, and one whose transaction failed is thrown away. A message that
-// was sent changes a small record only.
+// last Save; so a state keeps to one prefix of one store, and one whose transaction failed is thrown away.
 func (s *State) Save(tx kv.Tx, prefix []byte) {
 	k := &s.skipped
 	for _, id := range k.removed {
@@ -43,25 +49,32 @@ func (s *State) Save(tx kv.Tx, prefix []byte) {
 			tx.Put(skippedName(prefix, c.keys[j].id), c.keys[j].append(c.headerKey[:]))
 		}
 	}
-	switch {
-	case s.changed || s.sent && !s.split: // new skipped keys come with other changes
+	if s.changed || !s.split { // new skipped keys come with other changes
 		b := scratch.Record()
-		*b = k.append(s.appendCore(*b), nil)
+		*b = k.append(s.withoutSending().appendCore(*b), nil)
 		(*b)[0] = splitFormat
 		tx.Put(recordName(prefix, coreRecord), *b)
 		scratch.PutRecord(b)
-		if s.beside || !s.split { // of a state that was there before, nobody knows
-			tx.Delete(recordName(prefix, sendingRecord))
-		}
-		s.split, s.beside = true, false
-	case s.sent:
-		var b [1 + 4 + 32]byte
-		sending := append(wire.AppendU32(append(b[:0], sendingFormat), s.ns), s.sending.key[:]...)
-		tx.Put(recordName(prefix, sendingRecord), sending)
-		clear(b[:])
-		s.beside = true
 	}
-	k.removed, k.savedBelow, s.changed, s.sent = nil, k.nextID, false, false
+	switch now := (sendingPosition{s.ns, s.sending.key}); {
+	case s.canSend && (!s.split || now != s.kept):
+		var b [1 + 4 + 32]byte
+		tx.Put(recordName(prefix, sendingRecord), append(wire.AppendU32(append(b[:0], sendingFormat), now.ns), now.key[:]...))
+		clear(b[:])
+		s.kept = now
+	case !s.canSend && !s.split:
+		tx.Delete(recordName(prefix, sendingRecord)) // of a state that was there before
+	}
+	s.split = true
+	k.removed, k.savedBelow, s.changed = nil, k.nextID, false
+}
+
+// withoutSending is the state for a core record.
+func (s *State) withoutSending() *State {
+	c := *s
+	c.ns = 0
+	clear(c.sending.key[:])
+	return &c
 }
 
 // Load reads what Save wrote. ErrNoState if there is nothing, ErrState if it is something else.
@@ -74,11 +87,10 @@ func Load(tx kv.Tx, prefix []byte, kem KEM) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.split {
-		if sending, ok := tx.Get(recordName(prefix, sendingRecord)); ok {
-			if err := s.readSending(sending); err != nil {
-				return nil, err
-			}
+	if s.split && s.canSend {
+		sending, _ := tx.Get(recordName(prefix, sendingRecord))
+		if err := s.readSending(sending); err != nil {
+			return nil, err
 		}
 	}
 	below := recordName(prefix, skippedRecord)
@@ -99,12 +111,12 @@ func (s *State) readSending(b []byte) error {
 	if r.U8() != sendingFormat {
 		return ErrState
 	}
-	ns := r.U32()
+	s.ns = r.U32()
 	r.Copy(s.sending.key[:])
-	if r.Done() != nil || !s.canSend || ns <= s.ns {
+	if r.Done() != nil {
 		return ErrState
 	}
-	s.ns, s.beside = ns, true
+	s.kept = sendingPosition{s.ns, s.sending.key}
 	return nil
 }
 

@@ -39,7 +39,6 @@ func (s *State) NextSending(pq PQ, padded int) (*MessageKeys, error) {
 	}
 	s.sending.key = next
 	s.ns++
-	s.sent = true
 	return m, nil
 }
 

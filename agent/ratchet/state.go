@@ -32,10 +32,9 @@ type State struct {
 	kemState     *kemState
 
 	skipped skippedKeys
-	changed bool // since Load or Save; use of a skipped key alone does not count, nor does sending
-	sent    bool // the sending chain has moved since Load or Save
-	split   bool // the stored core record may have a sending record beside it
-	beside  bool // it has one
+	changed bool            // since Load or Save; use of a skipped key alone does not count, nor does sending
+	split   bool            // stored with a sending record
+	kept    sendingPosition // what that says, if there is one
 }
 
 // chain is a sending or receiving chain. The peer's ratchet key that it was made with is not needed any more.

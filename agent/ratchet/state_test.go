@@ -308,7 +308,7 @@ func TestOldestSkippedKeysAreDropped(t *testing.T) {
 		exchange(t, random, initiator, joiner) // a new chain for the next gap
 		want(t, "kept keys", initiator.skipped.count, min((gap+1)*MaxSkip, MaxSkippedKeys))
 		initiator.Save(tx, nil)
-		want(t, "records", tx.Len(), 1+initiator.skipped.count)
+		want(t, "records", tx.Len(), 2+initiator.skipped.count)
 	}
 	want(t, "dropped keys", initiator.SkippedDropped(), MaxSkip)
 	want(t, "chains", len(initiator.skipped.chains), 4)
@@ -325,7 +325,7 @@ func TestOldestSkippedKeysAreDropped(t *testing.T) {
 		}
 	}
 	initiator.Save(tx, nil)
-	want(t, "records", tx.Len(), 1)
+	want(t, "records", tx.Len(), 2)
 }
 
 // TestSaveWritesWhatChanged counts the records that a step touches while a thousand keys are kept.
@@ -346,7 +346,7 @@ func TestSaveWritesWhatChanged(t *testing.T) {
 		want(t, what+": records written", tx.puts, puts)
 		want(t, what+": records deleted", tx.deletes, deletes)
 	}
-	step("all", 1+2*MaxSkip, 1) // what another state may have left beside it
+	step("all", 2+2*MaxSkip, 0)
 	step("nothing", 0, 0)
 	if _, err := initiator.Decrypt(random, sent[3]); err != nil {
 		t.Fatal(err)
@@ -365,7 +365,7 @@ func TestSaveWritesWhatChanged(t *testing.T) {
 	if _, err := initiator.Decrypt(random, late); err != nil {
 		t.Fatal(err)
 	}
-	step("kept and used between saves", 1, 1)
+	step("kept and used between saves", 1, 0)
 
 	sealNext(t, initiator, PQKeep, 40, nil)
 	step("message sent after one in order", 1, 0)
@@ -385,7 +385,7 @@ type countingTx struct {
 func (c *countingTx) Put(key, value []byte) { c.puts++; c.Memory.Put(key, value) }
 func (c *countingTx) Delete(key []byte)     { c.deletes++; c.Memory.Delete(key) }
 
-// TestSendingWritesLittle: a message that was sent costs a small record, and both together are the whole state.
+// TestSendingWritesLittle: a message that was sent costs a small record, and leaves no key of the chain from before.
 func TestSendingWritesLittle(t *testing.T) {
 	initiator, joiner, random := pair(t, nil)
 	exchange(t, random, joiner, initiator)
@@ -399,30 +399,50 @@ func TestSendingWritesLittle(t *testing.T) {
 		wantBytes(t, how, loaded.AppendBinary(nil), initiator.AppendBinary(nil))
 		initiator = loaded
 	}
+	holds := func(key secret) (holds bool) {
+		tx.Scan(nil, nil, func(_, value []byte) bool {
+			holds = holds || bytes.Contains(value, key[:])
+			return true
+		})
+		return holds
+	}
+	send := func() (before secret) {
+		before = initiator.sending.key
+		sealNext(t, initiator, PQKeep, 40, nil)
+		initiator.Save(tx, nil)
+		return before
+	}
 	// As programs before the sending record wrote it.
 	tx.Put([]byte{coreRecord}, initiator.AppendBinary(nil))
 	whole("of an older program")
-	sealNext(t, initiator, PQKeep, 40, nil)
-	initiator.Save(tx, nil)
-	want(t, "records of an older state after a message", tx.Len(), 1)
+	if before := send(); holds(before) {
+		t.Error("the key of an older program's state stays")
+	}
+	want(t, "records of an older state after a message", tx.Len(), 2)
 	whole("first message")
 	core, _ := tx.Get([]byte{coreRecord})
 	if _, err := Decode(core, nil); !errors.Is(err, ErrState) {
 		t.Errorf("a core record alone is read: %v", err)
 	}
 	for range 3 {
-		sealNext(t, initiator, PQKeep, 40, nil)
-		initiator.Save(tx, nil)
+		before := send()
 		sending, _ := tx.Get([]byte{sendingRecord})
-		if again, _ := tx.Get([]byte{coreRecord}); len(sending) > 40 || !bytes.Equal(again, core) {
+		if again, _ := tx.Get([]byte{coreRecord}); len(sending) != 37 || !bytes.Equal(again, core) {
 			t.Errorf("sending record of %d bytes, core record written: %t", len(sending), !bytes.Equal(again, core))
+		}
+		if holds(before) || !holds(initiator.sending.key) {
+			t.Error("the chain's former key stays, or the next is missing")
 		}
 		whole("next message")
 	}
+	before := initiator.sending.key
 	exchange(t, random, initiator, joiner)
-	exchange(t, random, joiner, initiator)
+	exchange(t, random, joiner, initiator) // a new sending chain
 	initiator.Save(tx, nil)
-	want(t, "records after a message that came", tx.Len(), 1)
+	if holds(before) {
+		t.Error("the key of the former chain stays")
+	}
+	want(t, "records after a message that came", tx.Len(), 2)
 	whole("message that came")
 }
 
@@ -443,10 +463,8 @@ func TestLoadRefusesDamage(t *testing.T) {
 	}
 	next := wire.AppendU32([]byte{sendingFormat}, initiator.ns+1)
 	damages := map[string]func(tx *kv.Memory){
-		"sending chain cut": func(tx *kv.Memory) { tx.Put([]byte{sendingRecord}, next) },
-		"sending chain goes back": func(tx *kv.Memory) {
-			tx.Put([]byte{sendingRecord}, append(wire.AppendU32([]byte{sendingFormat}, initiator.ns), make([]byte, 32)...))
-		},
+		"sending chain cut":               func(tx *kv.Memory) { tx.Put([]byte{sendingRecord}, next) },
+		"sending chain missing":           func(tx *kv.Memory) { tx.Delete([]byte{sendingRecord}) },
 		"sending chain of another format": func(tx *kv.Memory) { tx.Put([]byte{sendingRecord}, append([]byte{9}, make([]byte, 36)...)) },
 		"core cut":                        func(tx *kv.Memory) { b := value(tx, []byte{coreRecord}); tx.Put([]byte{coreRecord}, b[:len(b)-1]) },
 		"key cut":                         func(tx *kv.Memory) { n := skippedName(nil, 1); tx.Put(n, value(tx, n)[1:]) },

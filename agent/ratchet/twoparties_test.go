@@ -221,14 +221,14 @@ func (p *party) reload(t *rapid.T, how string) {
 		s := p.state
 		if p.state, err = Decode(before, p.kem); err == nil {
 			// What Save must write next is not part of an encoded state.
-			p.state.changed, p.state.sent, p.state.split, p.state.beside = s.changed, s.sent, s.split, s.beside
+			p.state.changed, p.state.split, p.state.kept = s.changed, s.split, s.kept
 			p.state.skipped.savedBelow, p.state.skipped.removed = s.skipped.savedBelow, s.skipped.removed
 		}
 	case "save":
 		p.state.Save(p.store, []byte("ratchet/"))
 		p.state, err = Load(p.store, []byte("ratchet/"), p.kem)
 		records := 1 + len(p.skipped)
-		if err == nil && p.state.beside {
+		if err == nil && p.state.canSend {
 			records++
 		}
 		if p.store.Len() != records {

@@ -194,12 +194,14 @@ func (c *chain) reopen(n uint64) {
 	c.gaps = slices.Insert(c.gaps, i, Range{n, n})
 }
 
-// lookFor makes missing what is absent in a range.
-func (c *chain) lookFor(r Range) {
+// lookFor makes missing a number that somebody names, and what is absent before it in its run: it may be there as well. What
+// its author said is not for us stays.
+func (c *chain) lookFor(n uint64) {
+	r := Range{n &^ (1<<runBits - 1), n}
 	var absent []absence
 	for _, a := range c.absent {
 		lo, hi := max(a.Range.From, r.From), min(a.Range.To, r.To)
-		if lo > hi {
+		if lo > hi || a.Why == noneNotForYou {
 			absent = append(absent, a)
 			continue
 		}

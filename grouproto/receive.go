@@ -351,8 +351,7 @@ func (s *step) fix(author Key, number uint64, hash [32]byte) {
 		case !ok:
 			c.know(number)
 			if why, _ := c.absentAt(number); why != 0 && why != noneNotForYou && s.looksAgain(author) {
-				c.appear(number) // given up, or not written yet when somebody made it up
-				c.reopen(number)
+				c.lookFor(number) // given up, or not written yet when somebody made it up
 			}
 			if c.missing(number) {
 				c.fix(number, hash)

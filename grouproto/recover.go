@@ -43,7 +43,7 @@ const (
 	claimEvery   = 24 * time.Hour   // between two recoveries that rest on nothing but what members say
 	claimAhead   = 24 * time.Hour   // by which the run of a number that somebody names may be ahead of the clock, or of the group's
 	looksBurst   = 16               // numbers that one member names at once and that are looked for once more
-	looksRate    = 1 / 600.0        // and per second
+	looksRate    = 1 / 21600.0      // and per second
 	mostAnswers  = mostInvites      // answers to invitations that are kept until the end
 )
 
@@ -192,8 +192,7 @@ func (s *step) ownNamed(via Key, id MessageID) {
 	}
 	if why, _ := c.absentAt(n); why != 0 && s.looksAgain(via) {
 		// Also what nobody had when it was asked for: this one may have got it since.
-		// What was before it in its run, and came back to nobody, may be there as well.
-		c.lookFor(Range{n &^ (1<<runBits - 1), n})
+		c.lookFor(n)
 	}
 	if c.missing(n) {
 		s.gapSeen(s.self)

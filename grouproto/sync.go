@@ -166,8 +166,7 @@ func (s *step) named(p *peer, id MessageID, given bool) {
 	c := s.chain(id.Author)
 	c.know(id.Number)
 	if why, _ := c.absentAt(id.Number); (why == noneNotExisted || why == noneNotKept || why == saidNotKept) && s.looksAgain(p.key) {
-		c.appear(id.Number) // its author had lost it, or nobody kept it who was asked
-		c.reopen(id.Number)
+		c.lookFor(id.Number) // its author had lost it, or nobody kept it who was asked
 	}
 	c.claim = id
 	if c.takeClaim(); c.missing(id.Number) {

@@ -75,9 +75,15 @@ func TestPairThatWaitsForARelayIsReported(t *testing.T) {
 	contact, back := connect(t, a, b)
 	group, err := a.GroupNew(ctx, GroupOptions{})
 	must(t, err)
-	_, err = a.GroupAdd(ctx, group, contact, AddOptions{})
+	token, err := a.GroupAdd(ctx, group, contact, AddOptions{})
 	must(t, err)
 	invitation := expect[GroupInvitation](b, connectionEntity(back))
+	info, err := a.Group(ctx, group)
+	must(t, err)
+	if len(info.Invited) != 1 || info.Invited[0].Invitation != token || info.Invited[0].Contact != string(contact) ||
+		info.Invited[0].Role != "member" {
+		t.Errorf("invited: %+v", info.Invited)
+	}
 	a.close()
 	joined, err := b.GroupJoin(ctx, invitation.Invitation, nil)
 	must(t, err)

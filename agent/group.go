@@ -262,6 +262,22 @@ type GroupInfo struct {
 	Limits    map[string]uint64 `json:"limits,omitempty"`   // how often each limit was met since the group was loaded
 	Members   []MemberInfo      `json:"members,omitempty"`  // only from Group
 	Requests  []RequestInfo     `json:"requests,omitempty"` // only from Group: they wait at the address of GroupLink
+	Invited   []InvitedInfo     `json:"invited,omitempty"`  // only from Group: who was invited and has not answered
+}
+
+// InvitedInfo is an invitation that has not been answered. Whether it arrived cannot be told.
+type InvitedInfo struct {
+	Invitation string    `json:"invitation"` // as GroupAdd returned it
+	Contact    string    `json:"contact"`    // whom it was sent to: a connection, the door of a request, or a member of a group that was forked
+	Role       string    `json:"role"`
+	Expires    time.Time `json:"expires"`
+}
+
+func invitedInfos(g *groupEntry) (all []InvitedInfo) {
+	for _, i := range g.core.Invitations() {
+		all = append(all, InvitedInfo{i.Token.Text(), i.Contact, i.Role.String(), i.Expiry.UTC()})
+	}
+	return all
 }
 
 // MemberInfo is a member of a group and the state of its connection.
@@ -301,7 +317,7 @@ func (a *Agent) Group(ctx context.Context, g GroupID) (GroupInfo, error) {
 			return GroupInfo{}, err
 		}
 		info := groupInfo(e)
-		info.Requests = requestInfos(e)
+		info.Requests, info.Invited = requestInfos(e), invitedInfos(e)
 		for _, m := range e.core.Members(t.groupEnv(g).Tx) {
 			info.Members = append(info.Members, memberInfo(m))
 		}

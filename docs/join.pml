@@ -254,7 +254,6 @@ inline offered(o, s, n, e) {
 #else
 	:: OFFERING(o,e) && INITIATES(o,e) && SMALLER == e ->
 		f_ = false;                        /* both offered: the smaller key's offer stands */
-#ifndef BUG_13
 		if                                 /* outbid(): with a higher attempt than the other end's */
 		:: n >= attempt[E(o,e)] && st[S(o,e,attempt[E(o,e)],e)] != ALLOWED ->
 			for (k_ : 1 .. MOST) {
@@ -266,7 +265,6 @@ inline offered(o, s, n, e) {
 			attempt[E(o,e)] = n
 		:: else
 		fi
-#endif
 	:: f_ && OFFERING(o,e) && !(INITIATES(o,e) && SMALLER == e) ->
 		for (k_ : 1 .. MOST) {
 			if
@@ -368,7 +366,7 @@ inline t1(o, e) {
 	:: DUE(o,e) && WAITING(o,e) ->
 		for (k_ : 1 .. MOST) {
 			if
-#if defined(BOTH) && !defined(BUG_17)
+#if defined(BOTH) && !defined(BUG_13)
 			:: WAITS(o,e % SIDES,k_) && !INITIATES(o,e) -> st[S(o,e % SIDES,k_,e)] = DELETED
 			:: !INITIATES(o,e) && !WAITS(o,e % SIDES,k_) -> skip
 #endif

@@ -2,6 +2,7 @@ package grouproto
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"time"
 
@@ -172,6 +173,27 @@ func (g *Group) pendingInvites() (n int) {
 		}
 	}
 	return n
+}
+
+// PendingInvitation is an invitation that has not been answered (GLS).
+type PendingInvitation struct {
+	Token   Token
+	Contact string
+	Role    Role
+	Expiry  time.Time
+}
+
+// Invitations returns the invitations that have not been answered, those that expire first before others.
+func (g *Group) Invitations() (out []PendingInvitation) {
+	for t, i := range g.invites {
+		if i.state == invitePending {
+			out = append(out, PendingInvitation{Token: t, Contact: i.contact, Role: i.role, Expiry: i.expiry})
+		}
+	}
+	slices.SortFunc(out, func(a, b PendingInvitation) int {
+		return cmp.Or(a.Expiry.Compare(b.Expiry), bytes.Compare(a.Token[:], b.Token[:]))
+	})
+	return out
 }
 
 func (s *step) uninvite(in Uninvite) (Done, error) {

@@ -30,8 +30,8 @@ type wentBack struct {
 	said map[MessageID]bool // own messages that are not in it
 }
 
-// backup copies a node's store, once in a run, when none of its connections is being made: where a copy of a request that
-// has been answered since comes to life, its pair waits until the request expires.
+// backup copies a node's store, once in a run, be it that connections are just being made: a copy of a request that has been
+// answered since then comes to life. A ratchet that is being made again is not copied.
 func (h *hostile) backup(rng *rand.Rand) {
 	n := pick(rng, h.honest())
 	if n == nil || h.copied != nil || n.g.main.status != StatusMember || !n.alone() {
@@ -40,7 +40,7 @@ func (h *hostile) backup(rng *rand.Rand) {
 	quiet := true
 	for _, p := range n.g.order {
 		for _, c := range p.conns {
-			quiet = quiet && c.state == connReady && c.rebound.fit == fits
+			quiet = quiet && c.rebound.fit == fits
 		}
 	}
 	if quiet {
@@ -106,6 +106,16 @@ func (h *hostile) goBack() {
 	n.start()
 	for _, name := range refused {
 		n.later(h.delay(), func() { n.step(Failed{name, ReasonAuth}) })
+	}
+	for _, p := range n.g.order {
+		for _, c := range p.conns {
+			if c.state != connReady {
+				h.faults.hit("store gone back to the making of a connection", true)
+			}
+			if name := c.name; c.state == connAllowed { // the connection layer goes on by itself
+				n.later(h.delay(), func() { n.step(Connected{name}) })
+			}
+		}
 	}
 	n.reconnect()
 	h.wasIn[n], h.seen[n] = true, n.g.log.Len()

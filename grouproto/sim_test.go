@@ -409,7 +409,10 @@ func (n *node) perform(effects []Effect) {
 		case Notice:
 			n.event(e.Event)
 		case NewConn:
-			if s.conns[e.Conn] != nil {
+			if c := s.conns[e.Conn]; c != nil {
+				if c.owner == n && !c.deleted { // asked for again: the answer may have been lost with the process
+					n.later(s.delay(), func() { n.step(LinkReady{c.name, c.link}) })
+				}
 				continue
 			}
 			if s.faults.noRelay(n) {

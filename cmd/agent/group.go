@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -248,6 +249,9 @@ func showGroup(w io.Writer, g agent.GroupInfo) {
 			fmt.Fprintf(w, " (%s)", m.Reason)
 		}
 		fmt.Fprintln(w)
+	}
+	for _, i := range g.Invited {
+		fmt.Fprintf(w, "invited %s %s %s until %s\n", i.Invitation, i.Contact, i.Role, i.Expires.Format(time.RFC3339))
 	}
 	for _, r := range g.Requests {
 		fmt.Fprintf(w, "request %s %q %q\n", r.Request, r.Card, r.Text)

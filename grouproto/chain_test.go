@@ -91,6 +91,23 @@ func checkFront(t *rapid.T, c *chain, model []int, why []uint8) {
 			want, found = n, true
 		}
 	}
+	own, ownFound, newest, newestFound := 0, false, 0, false
+	whole := true
+	for n := range model {
+		whole = whole && model[n] == 2
+		if model[n] == 2 && why[n] == 0 {
+			newest, newestFound = n, true
+			if whole {
+				own, ownFound = n, true
+			}
+		}
+	}
+	if n, ok := c.ownFront(); ok != ownFound || ok && n != uint64(own) {
+		t.Fatalf("the own front is %d %v, not %d %v", n, ok, own, ownFound)
+	}
+	if n, ok := c.newest(); ok != newestFound || ok && n != uint64(newest) {
+		t.Fatalf("the newest is %d %v, not %d %v", n, ok, newest, newestFound)
+	}
 	if n, ok := c.front(); ok != found || ok && n != uint64(want) {
 		t.Fatalf("front is %d %v, not %d %v", n, ok, want, found)
 	}
@@ -202,4 +219,25 @@ func FuzzChain(f *testing.F) {
 			t.Fatalf("%x became %x", in, c.encode())
 		}
 	})
+}
+
+// What is named again is missing again with what is absent before it in its run, but for what its author said is not for us.
+func TestLookForARun(t *testing.T) {
+	run := uint64(5) << runBits
+	c := &chain{author: Key{1}}
+	c.settle(Range{0, run + 20})
+	c.noteAbsent(Range{3, 9}, noneNotKept)
+	c.noteAbsent(Range{run - 2, run + 6}, noneNotExisted)
+	c.noteAbsent(Range{run + 7, run + 8}, noneNotForYou)
+	c.noteAbsent(Range{run + 9, run + 20}, saidNotKept)
+	c.lookFor(run + 12)
+	if want := []Range{{run, run + 6}, {run + 9, run + 12}}; !slices.Equal(c.gaps, want) {
+		t.Errorf("gaps %v, not %v", c.gaps, want)
+	}
+	want := []absence{
+		{Range{3, 9}, noneNotKept}, {Range{run - 2, run - 1}, noneNotExisted}, {Range{run + 7, run + 8}, noneNotForYou}, {Range{run + 13, run + 20}, saidNotKept},
+	}
+	if !slices.Equal(c.absent, want) {
+		t.Errorf("absent %v, not %v", c.absent, want)
+	}
 }

@@ -459,3 +459,127 @@ func TestFalseCopyOfAnOwnMessageIsNoWord(t *testing.T) {
 		t.Error("the author does not know that copies differ")
 	}
 }
+
+// An author was restored and does not keep a message any more. That is not the end of it: others are asked, and who was
+// away when all were is asked when it is back.
+func TestWhatAnAuthorLostIsAskedOfOthers(t *testing.T) {
+	s := newSim(t, 315)
+	s.group(4, oplog.Symmetric())
+	author, lacks, has, other := s.nodes[0], s.nodes[1], s.nodes[2], s.nodes[3]
+	old := author.backup()
+	s.loses = func(_, to *node, _ any) bool { return to == lacks || to == other }
+	said := author.send("only one has this")
+	s.run(time.Minute)
+	s.loses = nil
+	has.stop()
+	// It goes away from the others as well: a connection that is no more.
+	for _, n := range []*node{lacks, other} {
+		n.step(Failed{n.g.peers[has.g.self].ready().name, ReasonAuth})
+	}
+	author.restoreFrom(old)
+	author.must(Recover{})
+	s.until(time.Minute, func() bool { return author.g.peers[other.g.self].healthy() && author.g.peers[lacks.g.self].healthy() })
+	strike(other, author, &syncFrame{Heads: heads(other), List: []MessageID{said}}) // it has heard of it
+	s.run(10 * time.Minute)
+	strike(other, lacks, &syncFrame{Heads: heads(other), List: []MessageID{said}})
+	s.run(time.Hour)
+	if c := lacks.g.chains[author.g.self]; lacks.got[messageName(said)] > 0 || len(c.gaps) > 0 {
+		t.Fatalf("it is not given up: %v", c.gaps)
+	}
+	s.loses = func(from, to *node, what any) bool {
+		m, ok := what.(SendConn)
+		if !ok || from != has {
+			return false
+		}
+		frames, _ := splitBody(m.Body) // nothing but an answer tells of it
+		has := func(tag Tag) bool {
+			return slices.ContainsFunc(frames, func(f []byte) bool { d, _ := decodeFrame(f); return d.tag == tag })
+		}
+		return has(TagSync) && !has(TagFwd)
+	}
+	author.stop() // it would tell what comes back to it
+	has.start()
+	s.until(4*time.Hour, func() bool { return lacks.g.peers[has.g.self].healthy() })
+	s.run(time.Minute)
+	if lacks.texts[messageName(said)] != "only one has this" {
+		t.Errorf("who came back was not asked: %v", lacks.g.chains[author.g.self].absent)
+	}
+}
+
+// A member was made to look for own messages that nobody wrote. What it really wrote is announced all the same.
+func TestMadeUpOwnNumbersHoldNothingBack(t *testing.T) {
+	s := newSim(t, 316)
+	s.group(3, oplog.Symmetric())
+	author, liar, late := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.loses = func(_, to *node, _ any) bool { return to == late }
+	said := author.send("real")
+	s.run(time.Minute)
+	s.loses = nil
+	strike(liar, author, &syncFrame{Heads: heads(liar), List: []MessageID{{author.g.self, 7, [32]byte{7}}}})
+	s.run(10 * time.Minute)
+	if author.g.Info().Recovery != RecoveryNone || author.g.main.run == 0 {
+		t.Fatal("there was no recovery")
+	}
+	st := &step{Group: author.g, env: author.env(author.tx)}
+	if front := st.front(func(k Key) bool { return k == author.g.self }); !slices.Equal(front, []MessageID{said}) {
+		t.Errorf("the own list says %v", front)
+	}
+	s.run(7 * time.Hour)
+	if late.texts[messageName(said)] != "real" {
+		t.Error("the message before the made-up one did not come")
+	}
+}
+
+// The newest copy that a new member was given is right and one before it is false. All digests are equal; the author says
+// nevertheless what it wrote as soon as it is connected.
+func TestFalseCopyBelowARightOne(t *testing.T) {
+	s := newSim(t, 317)
+	s.group(3, oplog.Symmetric(), oplog.Setting{Name: "history", Value: []byte("all")})
+	author, liar := s.nodes[0], s.nodes[1]
+	real := author.send("I agree")
+	author.send("as I said")
+	s.run(time.Minute)
+	k, _ := loadKept(liar.tx, 'm', author.g.self, 0)
+	k.message.Body = []byte("I disagree")
+	k.id.Hash = k.message.hash(liar.g.id, author.g.self)
+	(&step{Group: liar.g, env: liar.env(liar.tx)}).putKept('m', k)
+	author.stop()
+	s.nodes[2].stop()
+	guest := s.node("guest")
+	liar.invite(guest)
+	s.until(time.Hour, func() bool { return len(guest.texts) == 2 })
+	liar.stop()
+	author.start()
+	s.nodes[2].start()
+	liar.start()
+	s.until(2*time.Hour, func() bool { return s.connected(author, s.nodes[2], guest) })
+	s.run(7 * time.Hour)
+	if guest.texts[messageName(real)] != "I agree" {
+		t.Error("the false copy stays")
+	}
+	if !slices.Contains(warnedOf(guest, WarnDisputed), liar.g.self) {
+		t.Error("who gave it was not reported")
+	}
+}
+
+// An author that does not keep a message any more does not say that nobody does.
+func TestWhatAnAuthorDroppedIsAskedOfOthers(t *testing.T) {
+	s := newSim(t, 318)
+	s.group(3, oplog.Symmetric())
+	author, lacks, has := s.nodes[0], s.nodes[1], s.nodes[2]
+	s.loses = func(_, to *node, _ any) bool { return to == lacks }
+	said := author.send("long ago")
+	s.run(time.Minute)
+	s.loses = nil
+	k, _ := loadKept(author.tx, 'm', author.g.self, 0)
+	(&step{Group: author.g, env: author.env(author.tx)}).drop(k)
+	strike(has, lacks, &syncFrame{Heads: heads(has), List: []MessageID{said}})
+	s.run(10 * time.Second)
+	if got := lacks.g.chains[author.g.self].absent; len(got) > 0 {
+		t.Errorf("given up: %v", got)
+	}
+	s.run(time.Hour)
+	if lacks.texts[messageName(said)] != "long ago" {
+		t.Error("the other one was not asked")
+	}
+}

@@ -42,19 +42,29 @@ func (s *step) postFront(p *peer, flags uint8) {
 
 // newestOf returns the newest message of an author that is held.
 func (s *step) newestOf(author Key) (id MessageID, ok bool) {
+	if held := s.newest(author); held != nil {
+		return held.id, true
+	}
+	return id, false
+}
+
+func (s *step) newest(author Key) *kept {
 	c := s.chains[author]
 	if c == nil {
-		return id, false
+		return nil
 	}
 	n, ok := c.newest()
 	if !ok {
-		return id, false
+		return nil
 	}
-	held, ok := s.loadMessage(author, n)
-	if !ok {
-		return id, false
-	}
-	return held.id, true
+	held, _ := s.loadMessage(author, n)
+	return held
+}
+
+// unconfirmed tells whether the newest message of an author that is held is a copy that others vouch for.
+func (s *step) unconfirmed(author Key) bool {
+	held := s.newest(author)
+	return held != nil && held.vouched
 }
 
 // givenFlag is the flag of a list whose entry about the own messages is not the own word: after the store was lost others
@@ -179,6 +189,10 @@ func (s *step) named(p *peer, id MessageID, given bool) {
 func (s *step) noteDigest(p *peer, d [32]byte) bool {
 	if d == s.digest() {
 		delete(s.odd, p.key)
+		if s.unconfirmed(p.key) {
+			// Its newest message is what it wrote, but it has not said so, nor what is before that.
+			s.odd[p.key] = oddDigest{at: s.env.Now.Add(gapWait)}
+		}
 		return true
 	}
 	if _, ok := s.odd[p.key]; ok || len(s.odd) < mostOdd {

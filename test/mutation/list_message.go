@@ -118,6 +118,31 @@ var messageMutations = []mutation{
 		"vouched: false,",
 	},
 	{
+		"copy: given to its author, handed on as its word", "grouproto/repair.go", "./grouproto", "",
+		"e.Author == s.self && k.vouched}",
+		"false}",
+	},
+	{
+		"gap: an author that does not keep it ends it", "grouproto/repair.go", "./grouproto", "",
+		"e.Author == p.key && e.Why != noneNotKept {",
+		"e.Author == p.key {",
+	},
+	{
+		"gap: who comes later is not asked", "grouproto/repair.go", "./grouproto", "",
+		"if !c.lookAgain(saidNotKept) {",
+		"if true {",
+	},
+	{
+		"restore: made-up own numbers hold back the rest", "grouproto/repair.go", "./grouproto", "",
+		"return c.ownFront()",
+		"return c.front()",
+	},
+	{
+		"limit: who passes on is named", "grouproto/limit.go", "./grouproto", "",
+		"s.warnLimit(s.peers[author], LimitParallel)",
+		"s.warnLimit(p, LimitParallel)",
+	},
+	{
 		"copy: another than the author's word is taken", "grouproto/receive.go", "./grouproto", "TestCopyAgainstTheAuthorsWord",
 		"\tif isFixed && fixed != id.Hash && !from.word {\n\t\ts.warn(WarnDisputed, via)\n\t\treturn\n\t}\n",
 		"",

@@ -130,7 +130,7 @@ var messageMutations = []mutation{
 	{
 		"gap: who comes later is not asked", "grouproto/repair.go", "./grouproto", "",
 		"if !c.lookAgain(saidNotKept) {",
-		"if true {",
+		"if !c.lookAgain(0x90) {",
 	},
 	{
 		"restore: made-up own numbers hold back the rest", "grouproto/repair.go", "./grouproto", "",

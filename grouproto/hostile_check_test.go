@@ -403,10 +403,14 @@ func (h *hostile) arrived(in []*node) {
 				key := messageName(k.id)
 				meant := author.g.log.Includes(k.message.Heads, m.Added)
 				got, must := n.got[key], meant || string(value) == "all"
-				if held, ok := loadKept(n.tx, 'm', author.g.self, k.id.Number); !meant && ok && held.vouched {
+				held, ok := loadKept(n.tx, 'm', author.g.self, k.id.Number)
+				vouched := ok && held.vouched
+				if !meant && vouched {
 					continue // older than its add, and nothing of the author that leads to it is for it
 				}
 				switch {
+				case must && got == 1 && vouched && h.lostBy[author] != nil && h.lostBy[author].said[k.id]:
+					// Its author has lost it and cannot say whether this copy is right; it is told as a copy.
 				case got > 0 && !must && n.texts[key] == "": // a false copy, refuted, of what it may not have
 				case must && got == 0 && h.hidden(n, k.id):
 				case must && got != 1, !must && got > 0 && len(value) == 0:

@@ -69,7 +69,7 @@ func (p *simPerson) makeCopy() {
 	c.commits, err = os.ReadFile(p.path + ".commits")
 	w.must(err)
 	p.copy = c
-	w.seen["store copied"]++
+	w.saw("store copied")
 	w.note(p.name, "has made a copy of its store")
 }
 
@@ -99,10 +99,10 @@ func (p *simPerson) goBack() {
 	w.must(os.WriteFile(p.path, c.store, 0o600))
 	_ = os.Remove(p.path + "-wal")
 	if p.noticed = w.chance(0.6); p.noticed {
-		w.seen["store goes back, noticed at the start"]++
+		w.saw("store goes back, noticed at the start")
 	} else {
 		w.must(os.WriteFile(p.path+".commits", c.commits, 0o600))
-		w.seen["store goes back with its count"]++
+		w.saw("store goes back with its count")
 	}
 	p.restored, w.restored = true, true
 	for _, said := range w.said {

@@ -256,7 +256,7 @@ func (p *simPerson) warning(d *GroupWarning) {
 	if p.villain != nil {
 		return
 	}
-	w.seen["warning: "+d.Warning]++
+	w.saw("warning: " + d.Warning)
 	p.warned[d.Warning+" "+w.who(d.Member)] = true
 	switch {
 	case about != nil && about.villain != nil:

@@ -334,7 +334,7 @@ func (p *simPerson) groupEvent(e Event) {
 	case *GroupWarning:
 		p.warning(d)
 	case *GroupMessageRefuted:
-		p.w.seen["false copy refuted"]++
+		p.w.saw("false copy refuted")
 		delete(p.lies, p.w.numbered(d.Message))
 	case *DirectRequest:
 		accept := p.w.chance(0.8)
@@ -371,14 +371,14 @@ func (p *simPerson) groupMessage(seq uint64, m *GroupMessage) {
 		return
 	}
 	if m.Vouched != "" {
-		p.w.seen["vouched for"]++
+		p.w.saw("vouched for")
 	}
 	if by.villain != nil || p.villain != nil {
 		return // it may say whatever it wants, and what its client is told is its own affair
 	}
 	made := said == nil || said.author != by
 	if made && m.Vouched != "" && p.w.plan.villain >= 0 && !m.Replaces {
-		p.w.seen["false copy told"]++
+		p.w.saw("false copy told")
 		p.lies[p.w.numbered(m.Message)] = text
 		return
 	}
@@ -399,7 +399,7 @@ func (p *simPerson) groupMessage(seq uint64, m *GroupMessage) {
 	}
 	p.got[text] = seq
 	if m.Message.Number < p.heard[author] { // which may be when a message before it was missing
-		p.w.seen["out of order"]++
+		p.w.saw("out of order")
 		p.w.note(p.name, "got it out of order")
 	}
 	p.heard[author] = m.Message.Number

@@ -29,7 +29,7 @@ func (w *simWorld) fault() {
 	case 4:
 		if w.plan.jumps > 0 {
 			w.plan.jumps--
-			w.seen["long pause"]++
+			w.saw("long pause")
 			w.pass(time.Duration(1+w.rng.IntN(180)) * time.Minute)
 			w.note("world", "a long time has passed")
 		}
@@ -63,10 +63,10 @@ func (w *simWorld) outage() {
 	relays, people := w.relays, w.people
 	if w.chance(0.5) {
 		relays = relays[w.rng.IntN(len(relays)):][:1]
-		w.seen["relay down"]++
+		w.saw("relay down")
 	} else {
 		people = people[:1+w.rng.IntN(len(people)-1)]
-		w.seen["partition"]++
+		w.saw("partition")
 	}
 	for _, r := range relays {
 		for _, p := range people {
@@ -84,7 +84,7 @@ func (w *simWorld) setClock(p *simPerson) {
 	w.mu.Lock()
 	p.clock += d
 	w.mu.Unlock()
-	w.seen["clock jumps"]++
+	w.saw("clock jumps")
 	w.note(p.name, "has a clock that jumps by %v", d)
 }
 
@@ -103,16 +103,16 @@ func (w *simWorld) tricked(r *simRelay, id queue.ID, m store.Message) bool {
 	}
 	switch w.rng.IntN(3) {
 	case 0:
-		w.seen["relay loses a message"]++
+		w.saw("relay loses a message")
 		w.note(r.name, "loses a message to %s", r.labels[id])
 	case 1:
-		w.seen["relay doubles a message"]++
+		w.saw("relay doubles a message")
 		w.note(r.name, "doubles a message to %s", r.labels[id])
 		r.put(id, m)
 		m.ID = r.id()
 		r.put(id, m)
 	default:
-		w.seen["relay holds a message back"]++
+		w.saw("relay holds a message back")
 		w.note(r.name, "holds back a message to %s", r.labels[id])
 		r.held[id] = append(r.held[id], m)
 	}
@@ -143,7 +143,7 @@ func (w *simWorld) cut(p *simPerson, r *simRelay) {
 			continue
 		}
 		if s.up {
-			w.seen["connection lost"]++
+			w.saw("connection lost")
 			w.note(p.name, "loses %s", r.name)
 			s.disconnect()
 			for _, q := range slices.Clone(w.requests) {
@@ -207,4 +207,11 @@ func (w *simWorld) count(seen map[string]int) {
 	if w.plan.villain >= 0 {
 		seen["seeds with a member that misbehaves"]++
 	}
+}
+
+// saw counts something that was done.
+func (w *simWorld) saw(what string) {
+	w.seenMu.Lock()
+	defer w.seenMu.Unlock()
+	w.seen[what]++
 }

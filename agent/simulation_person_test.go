@@ -117,7 +117,7 @@ func (p *simPerson) commit(before bool) {
 	}
 	if p.armed--; p.armed == 0 {
 		p.w.mu.Lock()
-		p.w.seen[map[bool]string{true: "killed before a commit", false: "killed behind a commit"}[before]]++
+		p.w.saw(map[bool]string{true: "killed before a commit", false: "killed behind a commit"}[before])
 		p.w.mu.Unlock()
 		runtime.Goexit() // and nothing that waited for this commit ever happens
 	}
@@ -126,7 +126,7 @@ func (p *simPerson) commit(before bool) {
 // arm kills the agent: now, or at the n-th commit from now.
 func (p *simPerson) arm(n int) {
 	if n == 0 {
-		p.w.seen["killed at rest"]++
+		p.w.saw("killed at rest")
 		p.kill("is killed")
 		return
 	}

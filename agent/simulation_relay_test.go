@@ -116,7 +116,7 @@ func (r *simRelay) send(q client.Queue, notify bool, body []byte) error {
 	full := r.put(found.Recipient, m)
 	r.release(found.Recipient)
 	if full {
-		r.w.seen["queue full"]++
+		r.w.saw("queue full")
 		return queue.ErrQuota
 	}
 	return nil
@@ -268,7 +268,7 @@ func (s *simSession) disconnect() {
 	s.waiting = slices.DeleteFunc(s.waiting, func(e simEvent) bool {
 		_, message := e.event.(client.Message)
 		if arrived--; message && arrived < 0 {
-			s.w.seen["message lost under way"]++
+			s.w.saw("message lost under way")
 			return true
 		}
 		return false

@@ -76,7 +76,7 @@ func (v *simVillain) chance(p float64) bool { return v.rng.Float64() < p }
 func (v *simVillain) did(what string) {
 	v.p.w.mu.Lock()
 	defer v.p.w.mu.Unlock()
-	v.p.w.seen[what]++
+	v.p.w.saw(what)
 }
 
 // effect is called by the agent's loop.

@@ -35,7 +35,8 @@ type simWorld struct {
 	restored bool                // somebody's store went back to an old copy
 	said     map[string]*simSaid // group messages by their text
 	wished   map[string]int
-	seen     map[string]int // what was done to them, and what they did
+	seenMu   sync.Mutex
+	seen     map[string]int // guarded by seenMu while agents run: what was done to them, and what they did
 
 	mu      sync.Mutex
 	fresh   []*simRequest // guarded by mu: sent since the last decision
@@ -355,11 +356,11 @@ func (w *simWorld) advance(r *simRequest) {
 	case !r.executed && !s.up && !left:
 		w.answer(r, &client.DialError{Err: client.ErrDisconnected})
 	case !r.executed && !left && !w.calm && w.chance(w.plan.unsent) && !strings.HasPrefix(r.key, "SUB"):
-		w.seen["command lost"]++
+		w.saw("command lost")
 		w.answer(r, client.ErrTimeout)
 	case !r.executed:
 		if w.requests[0] != r {
-			w.seen["command overtakes others"]++
+			w.saw("command overtakes others")
 		}
 		r.err = r.execute()
 		r.executed = true
@@ -370,7 +371,7 @@ func (w *simWorld) advance(r *simRequest) {
 	case left:
 		w.forget(r)
 	case !w.calm && w.chance(w.plan.unheard) && !strings.HasPrefix(r.key, "SUB"):
-		w.seen["answer lost"]++
+		w.saw("answer lost")
 		w.answer(r, client.ErrTimeout)
 	default:
 		w.forget(r)
@@ -403,7 +404,7 @@ func (w *simWorld) deliver(s *simSession) {
 	s.waiting = s.waiting[1:]
 	w.note(s.person.name, "from %s: %s", s.relay.name, e.what)
 	if strings.HasPrefix(e.what, "message") && e.since > 0 && w.numbers-e.since > 20 {
-		w.seen["message comes late"]++
+		w.saw("message comes late")
 	}
 	select {
 	case s.out <- e.event:

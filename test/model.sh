@@ -89,7 +89,7 @@ check 'four members, A crashes for good' holds -DFOUR -DGONE_A -DEARLY=0
 check 'four members, A crashes for good' holds -DFOUR -DGONE_A -DEARLY=0 -DHOLDS=introduced
 check 'fault 1: both offer, nothing is withdrawn' found -DBOTH -DSMALLER=0 -DEARLY=0 -DHOLDS=connected -DBUG_1
 check 'fault 2: responder deletes the old connection at R1' found -DREPAIR -DEARLY=0 -DBUG_2
-check 'fault 3: T1 repeats nothing, which other offers make up for' holds -DLOSE -DHOLDS=connected -DBUG_3
+check 'fault 3: T1 repeats nothing, not found any more' holds -DLOSE -DHOLDS=connected -DBUG_3
 check 'fault 4: attempts are not compared' found -DBUG_4
 check 'fault 5: hello is not checked' found -DFORGE -DBUG_5
 check "fault 6: a stranger's offer is joined" found -DFORGE -DBUG_6
